@@ -1,0 +1,47 @@
+# Every target sets up what it needs: Python 3.11+ and make are enough to begin.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format lint types layers fmt clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## make the virtual environment .venv
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	@echo "Setting up $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev]'
+	@touch $@
+
+demo: $(VENV)/.installed ## the whole bridge for 20 seconds, faults on the way, the books at the end
+	@$(BIN)/bridge demo
+
+test: $(VENV)/.installed ## all tests; Apache Kafka is started where Java 17 and Maven are there
+	@$(BIN)/python -m pytest
+
+check: format lint types layers test ## everything that CI checks
+
+format: $(VENV)/.installed ## is the code formatted?
+	@$(BIN)/ruff format --check .
+
+lint: $(VENV)/.installed ## ruff and codespell
+	@$(BIN)/ruff check .
+	@$(BIN)/codespell
+
+types: $(VENV)/.installed ## mypy, strict
+	@$(BIN)/mypy
+
+layers: $(VENV)/.installed ## who may import whom
+	@$(BIN)/lint-imports
+
+fmt: $(VENV)/.installed ## format the code and mend what ruff can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) tests/kafka/.jars .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

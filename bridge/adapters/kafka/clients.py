@@ -1,0 +1,178 @@
+"""Kafka clients as the bridge uses them: one place for their options, limits and safety settings."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaError
+from aiokafka.helpers import create_ssl_context
+
+from bridge.core.errors import UnavailableError
+from bridge.core.options import OneOf, Within
+
+MAX_BATCH_BYTES = 512 * 1024
+# Above the largest topic limit (2 MiB on `dlq.*`): the size of a record is checked by whoever makes it.
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The section `kafka`."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    bootstrap_servers: str = "localhost:9092"
+    prefix: str = ""
+    security_protocol: Annotated[str, OneOf("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")] = "PLAINTEXT"
+    sasl_mechanism: Annotated[str, OneOf("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")] = "PLAIN"
+    sasl_username: str = ""
+    sasl_password: str = ""
+    ssl_cafile: str = ""
+    ssl_certfile: str = ""
+    ssl_keyfile: str = ""
+    session_timeout_ms: Annotated[int, Within(1_000, 300_000)] = 30_000
+    heartbeat_interval_ms: Annotated[int, Within(100, 60_000)] = 3_000
+    rebalance_timeout_ms: Annotated[int, Within(1_000, 300_000)] = 30_000
+    transaction_timeout_ms: Annotated[int, Within(1_000, 900_000)] = 15_000
+    commit_interval_ms: Annotated[int, Within(0, 10_000)] = 20
+    start_from: Annotated[str, OneOf("earliest", "latest", "fail")] = "earliest"
+    raw_compression: Annotated[str, OneOf("none", "gzip", "snappy", "zstd")] = "zstd"
+    compression: Annotated[str, OneOf("none", "gzip", "snappy", "zstd")] = "none"
+
+
+class Clients:
+    """Makes the Kafka clients of one process from its options. None of them is started."""
+
+    def __init__(self, options: Options, *, client_id: str = "bridge") -> None:
+        self.options = options
+        self._common: dict[str, Any] = {
+            "bootstrap_servers": options.bootstrap_servers,
+            "client_id": client_id,
+            "metadata_max_age_ms": 60_000,
+            "request_timeout_ms": max(40_000, options.rebalance_timeout_ms + 10_000),
+            **_security(options),
+        }
+
+    def group_consumer(self, group: str) -> AIOKafkaConsumer:
+        """A member of a consumer group that never commits by itself and never jumps: a lost position is an error.
+
+        Range is the one assignor that gives the same numbers of co-partitioned topics to one member.
+        """
+        return AIOKafkaConsumer(
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            partition_assignment_strategy=(RangePartitionAssignor,),
+            session_timeout_ms=self.options.session_timeout_ms,
+            heartbeat_interval_ms=self.options.heartbeat_interval_ms,
+            rebalance_timeout_ms=self.options.rebalance_timeout_ms,
+            # The engine's own watch tells a stuck worker; this client-side limit would only leave the group.
+            max_poll_interval_ms=24 * 60 * 60 * 1000,
+            fetch_max_wait_ms=100,
+            retry_backoff_ms=50,
+            **self._common,
+        )
+
+    def reader(self, *, isolation_level: str = "read_committed", start_from: str = "earliest") -> AIOKafkaConsumer:
+        """A consumer without a group: for probes, state restores, tables and people."""
+        return AIOKafkaConsumer(
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset=start_from,
+            isolation_level=isolation_level,
+            fetch_max_wait_ms=50,
+            retry_backoff_ms=50,
+            **self._common,
+        )
+
+    def transactional_producer(self, transactional_id: str) -> AIOKafkaProducer:
+        """A producer for one number of one group; its `start()` fences the one before it."""
+        return AIOKafkaProducer(
+            transactional_id=transactional_id,
+            transaction_timeout_ms=self.options.transaction_timeout_ms,
+            acks="all",
+            compression_type=_compression(self.options.compression),
+            max_batch_size=MAX_BATCH_BYTES,
+            max_request_size=MAX_REQUEST_BYTES,
+            retry_backoff_ms=20,
+            **self._common,
+        )
+
+    def idempotent_producer(self, *, compression: str) -> AIOKafkaProducer:
+        """A producer that writes each batch once and in order, over retries and broker restarts."""
+        return AIOKafkaProducer(
+            enable_idempotence=True,
+            acks="all",
+            compression_type=_compression(compression),
+            max_batch_size=MAX_BATCH_BYTES,
+            max_request_size=MAX_REQUEST_BYTES,
+            retry_backoff_ms=50,
+            **self._common,
+        )
+
+    def admin(self) -> AIOKafkaAdminClient:
+        """A client for topics, groups and committed positions."""
+        return AIOKafkaAdminClient(**self._common)
+
+
+async def start_client(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *, timeout_s: float) -> None:
+    """Starts a client; raises UnavailableError if that fails or takes longer than `timeout_s`."""
+    start = client.start
+    try:
+        async with asyncio.timeout(timeout_s):
+            await start()
+    except (KafkaError, OSError, TimeoutError) as error:
+        await stop_client(client, timeout_s=2)
+        raise UnavailableError("Kafka", f"no answer: {type(error).__name__}") from error
+
+
+async def stop_client(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *, timeout_s: float) -> bool:
+    """Stops a client within `timeout_s`; False if it had to be dropped, because some of its stops never end."""
+    stop = client.close if isinstance(client, AIOKafkaAdminClient) else client.stop
+    try:
+        async with asyncio.timeout(timeout_s):
+            await stop()
+    except (KafkaError, OSError, TimeoutError, RuntimeError):
+        return False
+    return True
+
+
+def _compression(name: str) -> str | None:
+    return None if name == "none" else name
+
+
+def _security(options: Options) -> dict[str, Any]:
+    security: dict[str, Any] = {"security_protocol": options.security_protocol}
+    if options.security_protocol in {"SSL", "SASL_SSL"}:
+        security["ssl_context"] = create_ssl_context(
+            cafile=options.ssl_cafile or None,
+            certfile=options.ssl_certfile or None,
+            keyfile=options.ssl_keyfile or None,
+        )
+    if options.security_protocol.startswith("SASL"):
+        security |= {
+            "sasl_mechanism": options.sasl_mechanism,
+            "sasl_plain_username": options.sasl_username,
+            "sasl_plain_password": options.sasl_password,
+        }
+    return security
+
+
+def group_of(options: Options, worker: str) -> str:
+    """The consumer group of a worker: `<prefix>ranker`."""
+    return options.prefix + worker
+
+
+def transactional_id_of(group: str, number: int) -> str:
+    """The transactional id of one number of a group: `<prefix>ranker-3`."""
+    return f"{group}-{number}"
+
+
+def hosts_of(options: Options) -> Sequence[str]:
+    """The bootstrap servers, one by one."""
+    return [host.strip() for host in options.bootstrap_servers.split(",")]

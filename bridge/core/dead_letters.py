@@ -1,0 +1,124 @@
+"""What a dead letter carries: the original's bytes, and headers that tell where it came from and what failed."""
+
+from bridge.core.records import Header, NewRecord, Record, header_of, time_of
+from bridge.core.times import to_rfc3339
+
+CLASSES = (
+    "decode",
+    "schema",
+    "oversize",
+    "inflate",
+    "misplaced",
+    "key-mismatch",
+    "http-refused",
+    "expired",
+)
+
+_REPLAY_COUNT = "x-dlq-replay-count"
+_NEVER_REPLAYED: Header = (_REPLAY_COUNT, b"0")
+
+
+def dead_letter(
+    source: Record,
+    *,
+    topic: str,
+    worker: str,
+    dlq_class: str,
+    reason: str,
+    stage: str,
+    attempts: int = 1,
+    http_status: int | None = None,
+) -> NewRecord:
+    """The record that sets `source` aside on `topic`: key, value and headers byte for byte, and what failed.
+
+    `reason` is one sentence without personal data; `stage` is where it failed, in Kafka Connect's sense.
+    """
+    origin = (
+        ("__connect.errors.topic", source.topic.encode()),
+        ("__connect.errors.partition", b"%d" % source.partition),
+        ("__connect.errors.offset", b"%d" % source.offset),
+    )
+    return NewRecord(
+        topic=topic,
+        key=source.key,
+        value=source.value,
+        headers=(
+            *source.headers,
+            *_what_failed(
+                worker=worker,
+                dlq_class=dlq_class,
+                reason=reason,
+                stage=stage,
+                attempts=attempts,
+                first_at_ms=time_of(source),
+                http_status=http_status,
+                size=len(source.value or b""),
+            ),
+            *_replay_count(source),
+            *origin,
+        ),
+    )
+
+
+def dead_frame(
+    value: bytes,
+    *,
+    topic: str,
+    partition: int,
+    dlq_class: str,
+    reason: str,
+    size: int,
+    at_ms: int,
+    key: bytes | None = None,
+) -> NewRecord:
+    """The record that sets a frame aside: its bytes as received (cut at the frame bound), `size` what it really had."""
+    return NewRecord(
+        topic=topic,
+        key=key,
+        value=value,
+        partition=partition,
+        headers=(
+            *_what_failed(
+                worker="ingress",
+                dlq_class=dlq_class,
+                reason=reason,
+                stage="frame",
+                attempts=1,
+                first_at_ms=at_ms,
+                http_status=None,
+                size=size,
+            ),
+            _NEVER_REPLAYED,
+        ),
+    )
+
+
+def _replay_count(source: Record) -> tuple[Header, ...]:
+    # A record that was replayed carries its count already, among the headers that are kept as they were.
+    return () if header_of(source, _REPLAY_COUNT) is not None else (_NEVER_REPLAYED,)
+
+
+def _what_failed(
+    *,
+    worker: str,
+    dlq_class: str,
+    reason: str,
+    stage: str,
+    attempts: int,
+    first_at_ms: int,
+    http_status: int | None,
+    size: int,
+) -> tuple[Header, ...]:
+    status = () if http_status is None else (("x-dlq-http-status", b"%d" % http_status),)
+    return (
+        ("x-dlq-class", dlq_class.encode()),
+        ("x-dlq-reason", reason.encode()),
+        ("x-dlq-worker", worker.encode()),
+        ("x-dlq-attempts", b"%d" % attempts),
+        ("x-dlq-first-at", to_rfc3339(first_at_ms).encode()),
+        *status,
+        ("x-dlq-size", b"%d" % size),
+        ("__connect.errors.stage", stage.encode()),
+        ("__connect.errors.exception.class.name", f"bridge.{dlq_class}".encode()),
+        ("__connect.errors.exception.message", reason.encode()),
+    )

@@ -1,0 +1,165 @@
+"""What workers need from the world, as a handful of Protocols; `adapters/` has the real ones, `tests/` the fakes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bridge.core.dialects.agentassist import Received
+from bridge.core.events.kinds import Event
+from bridge.core.records import NewRecord, Record
+from bridge.core.values import Subscription
+
+
+class Emit(Protocol):
+    """Tells an event: one log line, its metrics."""
+
+    def __call__(self, event: Event) -> None: ...
+
+
+class Clock(Protocol):
+    """Epoch milliseconds, as records carry them."""
+
+    def __call__(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One thing that `/readyz` names: whether it is as it must be, and if not, why and what helps."""
+
+    name: str
+    is_ready: bool
+    reason: str = ""
+
+
+# -- exactly once: ranker, tally, exporter -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Records of one number, each topic's in the order of its offsets, and how far each topic has been read.
+
+    `positions` and `ends` are by topic. A position is the next offset to read once these records are done. An end is
+    the high watermark as it was after these records were fetched (open transactions included); it is given only to
+    hops that read more than one topic. A batch may have no records: then only the positions have moved.
+    """
+
+    records: Sequence[Record]
+    positions: Mapping[str, int]
+    ends: Mapping[str, int]
+
+
+class Number(Protocol):
+    """One partition number as a hop works it, over all its co-partitioned topics, while this process owns it."""
+
+    @property
+    def number(self) -> int: ...
+
+    async def take(self, *, max_records: int = 1_000_000) -> Batch | None:
+        """Waits for more and returns it; None once the number is draining: finish what was taken, commit, return."""
+
+    async def commit(self, written: Sequence[NewRecord], positions: Mapping[str, int]) -> None:
+        """Writes the records and the positions (next offset to read, by topic) in one transaction.
+
+        Returns once it is committed. Raises TransactionError or FencedError, after which nothing was written and the
+        number will be restored: let it through.
+        """
+
+
+class Hop(Protocol):
+    """What one hop does with one number. A new one is made for each number, and again after each restore."""
+
+    def restore(self, record: Record) -> None:
+        """Takes a record of the hop's state topic, in the order of that topic, before any work."""
+
+    async def work(self, number: Number) -> None:
+        """Works the number until `take` returns None. May be called again with the state that it has then.
+
+        It forgets what it took but did not commit: those records come again.
+        """
+
+
+# -- ingress -----------------------------------------------------------------------------------------------------------
+
+
+class Intake(Protocol):
+    """Where the sockets put what they read: the ingress worker."""
+
+    @property
+    def may_read(self) -> bool:
+        """False while the sockets must not be read; checked before each frame."""
+
+    async def until_readable(self) -> None:
+        """Waits until `may_read`."""
+
+    def take(self, received: Received, *, at_ms: int) -> None:
+        """Takes what one frame said; `at_ms` is when it was read."""
+
+    def subscribed(self, interaction_ids: Sequence[str], *, request_ids: Sequence[str], at_ms: int) -> None:
+        """The subscriptions were sent on an open socket: frames may come from now on."""
+
+    def disconnected(self, interaction_ids: Sequence[str], *, cause: str, at_ms: int) -> None:
+        """The socket that carried these is gone: frames may be missed from now on."""
+
+    def finished(self, interaction_ids: Sequence[str], *, reason: str, at_ms: int) -> None:
+        """Genesys ended these for good; they are not subscribed again until they are written again."""
+
+
+class Sockets(Protocol):
+    """The connections to Genesys: they come back by themselves, and subscribe what is wanted."""
+
+    def subscribe(self, subscriptions: Sequence[Subscription]) -> None:
+        """Wants these from now on; one that is wanted already is replaced. Never waits."""
+
+    def unsubscribe(self, interaction_ids: Sequence[str]) -> None:
+        """Wants these no longer. Never waits."""
+
+    async def run(self, intake: Intake) -> None:
+        """Keeps the sockets until `stop`. Raises StartError for a permanent refusal before the first good start."""
+
+    async def stop(self) -> None:
+        """Closes the sockets with 1000, reading on until the close is answered (at most 2 s); `run` then returns."""
+
+    def conditions(self) -> Sequence[Condition]:
+        """What `/readyz` says of Genesys."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableChange:
+    """What the subscription topic said, for the partitions that this replica owns.
+
+    `owned` is every partition that it owns now. `records` are new ones in the order of each partition, tombstones
+    among them. `loaded` are partitions that were gained, with all their records up to the end as it was when they were
+    gained in `records` of this change or earlier ones.
+    """
+
+    owned: frozenset[int]
+    records: Sequence[Record]
+    loaded: frozenset[int]
+
+
+class SubscriptionTable(Protocol):
+    """`interaction-subscriptions` as a table that replicas share as a consumer group."""
+
+    async def changes(self) -> TableChange | None:
+        """Waits for the next change; None once `stop` was called."""
+
+    async def stop(self) -> None:
+        """Leaves the group."""
+
+
+class Writer(Protocol):
+    """Writes batches, idempotently, each partition in order."""
+
+    async def write(self, topic: str, partition: int, records: Sequence[NewRecord]) -> int:
+        """Writes a prefix of `records` (at least one) as one batch and returns how many, once the brokers have it.
+
+        A broker that is away is waited for without end, in order and without duplicates. One call at a time for each
+        topic and partition.
+        """
+
+
+class LagProbe(Protocol):
+    """How far the ranker is behind."""
+
+    async def lag(self) -> int | None:
+        """Records on `raw-suggestions` that the ranker's group has not committed; None where nobody knows."""
