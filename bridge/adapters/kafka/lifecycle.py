@@ -1,0 +1,155 @@
+"""One number from its assignment to its loss: restore, run, drain, and again."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import assert_never
+
+from bridge.adapters.kafka.number import Draining, OwnedNumber, Parked, Restoring, Running, State
+from bridge.adapters.kafka.restore import Restored
+from bridge.core.errors import FencedError, TransactionError, UnavailableError
+from bridge.core.events.engine import NumberFenced, NumberParked, NumberRestored
+from bridge.core.reconnect import full_jitter_s
+from bridge.ports import Emit
+
+_BACKOFF_FIRST_S = 0.5
+_BACKOFF_CAP_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steering:
+    """What a number asks of the engine that owns it.
+
+    `adopt` makes the port object of a restored number; `begin` seeks the consumer to the positions and lets it fetch;
+    `chance` is from 0 to 1.
+    """
+
+    group: str
+    heartbeat_s: float
+    restore: Callable[[int], Awaitable[Restored]]
+    adopt: Callable[[int, Restored], OwnedNumber]
+    begin: Callable[[int, Mapping[str, int]], None]
+    chance: Callable[[], float]
+    emit: Emit
+
+
+class NumberLife:
+    """Runs in a task of its own until it is cancelled, or its number is revoked before it came to run."""
+
+    def __init__(self, number: int, steering: Steering) -> None:
+        self.number = number
+        self.state: State = Restoring()
+        self.owned: OwnedNumber | None = None
+        self._steering = steering
+        self._failures = 0
+        self._drained = asyncio.Event()
+        self._came_back = asyncio.Event()
+        self._is_revoked = False
+
+    async def run(self) -> None:
+        """Restores and works the number, again and again; every failure starts it over after a pause."""
+        while not self._is_revoked:
+            try:
+                await self._live()
+            except FencedError:
+                self._steering.emit(NumberFenced(group=self._steering.group, number=self.number))
+                # A woken zombie still believes that it owns the number. If it fenced the rightful owner in turn, both
+                # would lose time for ever: within two heartbeats it learns that it was voted out, and is cancelled.
+                await self._park("fenced by another owner", pause_s=2 * self._steering.heartbeat_s)
+            except (TransactionError, UnavailableError) as error:
+                await self._park(str(error), pause_s=self._backoff_s())
+
+    @property
+    def is_kept(self) -> bool:
+        """True once it has drained: producer, position and state are kept in case the number comes back."""
+        return self.owned is not None and isinstance(self.state, Parked)
+
+    @property
+    def told_state(self) -> str:
+        """The state in words."""
+        match self.state:
+            case Parked(reason):
+                return reason
+            case Restoring():
+                return "restoring"
+            case Running():
+                return "running"
+            case Draining():
+                return "draining"
+            case _ as never:
+                assert_never(never)
+
+    def revoke(self) -> bool:
+        """Takes the number away. True if it drains now: wait for `until_drained`; else it is to be dropped at once."""
+        if self.owned is None or not isinstance(self.state, Running):
+            self._is_revoked = True
+            return False
+        self.state = Draining()
+        self.owned.close_intake()
+        return True
+
+    async def until_drained(self) -> None:
+        """Returns when a revoked number has finished and committed what it took."""
+        await self._drained.wait()
+
+    def come_back(self) -> None:
+        """The number was assigned again before anybody else could have it: it goes on where it stopped."""
+        self._came_back.set()
+
+    async def _live(self) -> None:
+        restored = await self._restore()
+        try:
+            while not self._is_revoked:
+                await self._run_once(restored)
+        finally:
+            self.owned = None
+            await restored.writer.close()
+
+    async def _restore(self) -> Restored:
+        self.state, started_s = Restoring(), monotonic()
+        restored = await self._steering.restore(self.number)
+        self._steering.emit(
+            NumberRestored(
+                group=self._steering.group,
+                number=self.number,
+                state_records=restored.state_records,
+                took_s=monotonic() - started_s,
+            )
+        )
+        self.owned = self._steering.adopt(self.number, restored)
+        return restored
+
+    async def _run_once(self, restored: Restored) -> None:
+        """From the first record to the end of a drain, then until the number comes back."""
+        owned = self.owned
+        if owned is None or self._is_revoked:
+            return
+        self._drained.clear()
+        self._came_back.clear()
+        owned.open()
+        self.state = Running()
+        self._steering.begin(self.number, owned.committed)
+        try:
+            await restored.hop.work(owned)
+            self._failures = 0
+        except (TransactionError, UnavailableError):
+            self._is_revoked = isinstance(self.state, Draining)
+            raise
+        finally:
+            self._drained.set()
+        self.state = Parked("revoked; it goes on if it comes back")
+        await self._came_back.wait()
+
+    async def _park(self, reason: str, *, pause_s: float) -> None:
+        if self._is_revoked:
+            return
+        self.state = Parked(reason)
+        self._steering.emit(NumberParked(group=self._steering.group, number=self.number, reason=reason))
+        await asyncio.sleep(pause_s)
+
+    def _backoff_s(self) -> float:
+        self._failures += 1
+        return full_jitter_s(
+            self._failures, first_s=_BACKOFF_FIRST_S, cap_s=_BACKOFF_CAP_S, chance=self._steering.chance()
+        )

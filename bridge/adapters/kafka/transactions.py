@@ -1,0 +1,92 @@
+"""One transactional producer: records and positions in one transaction, or nothing."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from bridge.adapters.kafka.clients import Clients, start_client, stop_client, transactional_id_of
+from bridge.core.errors import FencedError, TransactionError
+from bridge.core.records import NewRecord
+
+_STOP_S = 5.0
+
+
+class TransactionalWriter:
+    """The producer of one number of one group. After any error it is dropped, never used again.
+
+    aiokafka commits a transaction although a batch of it failed, so every batch's future is awaited before the commit.
+    """
+
+    def __init__(self, clients: Clients, *, group: str, number: int) -> None:
+        self._clients = clients
+        self._group = group
+        self._number = number
+        self._timeout_s = clients.options.transaction_timeout_ms / 1000
+        self._producer: AIOKafkaProducer = clients.transactional_producer(transactional_id_of(group, number))
+
+    async def start(self) -> None:
+        """Starts the producer: from now on the former owner of the number is fenced, its open transaction aborted.
+
+        Raises UnavailableError.
+        """
+        await start_client(self._producer, timeout_s=self._timeout_s)
+
+    async def write(self, records: Sequence[NewRecord], positions: Mapping[TopicPartition, int]) -> None:
+        """Writes the records and the group's positions in one transaction; raises TransactionError or FencedError."""
+        sent: list[asyncio.Future[object]] = []
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._producer.begin_transaction()
+                await self._send(records, sent)
+                await self._producer.send_offsets_to_transaction(dict(positions), self._group)
+                await asyncio.gather(*sent)
+                await self._producer.commit_transaction()
+        except ProducerFenced as error:
+            raise FencedError(f"the producer of {self._group}-{self._number} was fenced") from error
+        except (KafkaError, OSError, TimeoutError, AssertionError) as error:
+            # AssertionError: aiokafka's own state machine refuses a step after an error.
+            raise TransactionError(f"{type(error).__name__} in {self._group}-{self._number}") from error
+        finally:
+            for future in sent:
+                future.add_done_callback(_look_at)
+
+    async def close(self) -> None:
+        """Stops the producer within a few seconds; one that does not end is dropped."""
+        await stop_client(self._producer, timeout_s=_STOP_S)
+
+    async def _send(self, records: Sequence[NewRecord], sent: list[asyncio.Future[object]]) -> None:
+        by_partition: dict[tuple[str, int], list[NewRecord]] = {}
+        for record in records:
+            number = self._number if record.partition is None else record.partition
+            by_partition.setdefault((record.topic, number), []).append(record)
+        # A second batch of a partition waits until the first has left: the partitions do not wait for one another.
+        await asyncio.gather(*(self._send_all(lane, ours, sent) for lane, ours in by_partition.items()))
+
+    async def _send_all(
+        self, lane: tuple[str, int], records: Sequence[NewRecord], sent: list[asyncio.Future[object]]
+    ) -> None:
+        topic, number = lane
+        batch = self._producer.create_batch()
+        for record in records:
+            if self._append(batch, record) is None:
+                sent.append(await self._producer.send_batch(batch, topic, partition=number))
+                batch = self._producer.create_batch()
+                self._append(batch, record)
+        sent.append(await self._producer.send_batch(batch, topic, partition=number))
+
+    @staticmethod
+    def _append(batch: BatchBuilder, record: NewRecord) -> object | None:
+        # None: the batch is full. The first record of a batch is always taken; its size was checked where it was made.
+        appended: object | None = batch.append(
+            key=record.key, value=record.value, timestamp=record.timestamp, headers=list(record.headers)
+        )
+        return appended
+
+
+def _look_at(future: asyncio.Future[object]) -> None:
+    # An error that nobody awaits any more would be told by asyncio as "never retrieved".
+    if not future.cancelled():
+        future.exception()
