@@ -1,6 +1,6 @@
 """What workers need from the world, as a handful of Protocols; `adapters/` has the real ones, `tests/` the fakes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,6 +8,7 @@ from bridge.core.dialects.agentassist import Received
 from bridge.core.events.kinds import Event
 from bridge.core.records import NewRecord, Record
 from bridge.core.values import Subscription
+from bridge.core.verdict import Answer
 
 
 class Emit(Protocol):
@@ -54,8 +55,15 @@ class Number(Protocol):
     @property
     def number(self) -> int: ...
 
-    async def take(self, *, max_records: int = 1_000_000) -> Batch | None:
-        """Waits for more and returns it; None once the number is draining: finish what was taken, commit, return."""
+    async def take(self, *, max_records: int = 1_000_000, topics: Collection[str] | None = None) -> Batch | None:
+        """Waits for more and returns it; None once the number is draining: finish what was taken, commit, return.
+
+        With `topics`, only records of these are waited for and returned: a hop that merges several topics leaves those
+        alone of which it holds enough.
+        """
+
+    async def until_draining(self) -> None:
+        """Waits until `take` would return None: for a hop that is full and so does not take; beside a `take` or not."""
 
     async def commit(self, written: Sequence[NewRecord], positions: Mapping[str, int]) -> None:
         """Writes the records and the positions (next offset to read, by topic) in one transaction.
@@ -75,6 +83,19 @@ class Hop(Protocol):
         """Works the number until `take` returns None. May be called again with the state that it has then.
 
         It forgets what it took but did not commit: those records come again.
+        """
+
+
+# -- the KMP -----------------------------------------------------------------------------------------------------------
+
+
+class Kmp(Protocol):
+    """The knowledge-management platform, one export at a time."""
+
+    async def post(self, body: bytes, *, idempotency_key: str, sequence: str) -> Answer:
+        """Posts the body as it is and returns what was answered, or that nothing was, within `kmp.timeout_s`.
+
+        Whatever the network or the KMP does is an answer; nothing is raised for it.
         """
 
 

@@ -1,7 +1,11 @@
 """What a dead letter carries: the original's bytes, and headers that tell where it came from and what failed."""
 
+import msgspec
+
+from bridge.core.errors import MalformedError
 from bridge.core.records import Header, NewRecord, Record, header_of, time_of
 from bridge.core.times import to_rfc3339
+from bridge.core.topics import MAX_DEAD_LETTER_BYTES
 
 CLASSES = (
     "decode",
@@ -14,6 +18,8 @@ CLASSES = (
     "expired",
 )
 
+# What is kept of a value that has no room on the dead-letter topic.
+_CUT_BYTES = 512 * 1024
 _REPLAY_COUNT = "x-dlq-replay-count"
 _NEVER_REPLAYED: Header = (_REPLAY_COUNT, b"0")
 
@@ -31,33 +37,45 @@ def dead_letter(
 ) -> NewRecord:
     """The record that sets `source` aside on `topic`: key, value and headers byte for byte, and what failed.
 
-    `reason` is one sentence without personal data; `stage` is where it failed, in Kafka Connect's sense.
+    `reason` is one sentence without personal data; `stage` is where it failed, in Kafka Connect's sense. What would be
+    larger than the topic takes is cut: the value to its first 512 KiB, `x-dlq-size` being what it had.
     """
     origin = (
         ("__connect.errors.topic", source.topic.encode()),
         ("__connect.errors.partition", b"%d" % source.partition),
         ("__connect.errors.offset", b"%d" % source.offset),
     )
-    return NewRecord(
-        topic=topic,
-        key=source.key,
-        value=source.value,
-        headers=(
-            *source.headers,
-            *_what_failed(
-                worker=worker,
-                dlq_class=dlq_class,
-                reason=reason,
-                stage=stage,
-                attempts=attempts,
-                first_at_ms=time_of(source),
-                http_status=http_status,
-                size=len(source.value or b""),
-            ),
-            *_replay_count(source),
-            *origin,
-        ),
+    failed = _what_failed(
+        worker=worker,
+        dlq_class=dlq_class,
+        reason=reason,
+        stage=stage,
+        attempts=attempts,
+        first_at_ms=time_of(source),
+        http_status=http_status,
+        size=len(source.value or b""),
     )
+    added = (*failed, *_replay_count(source), *origin)
+    return _fitted(
+        NewRecord(topic=topic, key=source.key, value=source.value, headers=(*source.headers, *added)), added=added
+    )
+
+
+def _fitted(letter: NewRecord, *, added: tuple[Header, ...]) -> NewRecord:
+    # A topic limits batches as they are compressed: a small one may hold a record that uncompressed is too large, and
+    # one that could not be set aside would stop its partition for good.
+    if letter.size <= MAX_DEAD_LETTER_BYTES:
+        return letter
+    cut = msgspec.structs.replace(letter, value=(letter.value or b"")[:_CUT_BYTES])
+    if cut.size <= MAX_DEAD_LETTER_BYTES:
+        return cut
+    return msgspec.structs.replace(cut, key=None, headers=added)
+
+
+def malformed_letter(source: Record, error: MalformedError, *, topic: str, worker: str) -> NewRecord:
+    """The record that sets aside what could not be read, in Kafka Connect's stages of reading a key and a value."""
+    stage = "KEY_CONVERTER" if error.dlq_class == "key-mismatch" else "VALUE_CONVERTER"
+    return dead_letter(source, topic=topic, worker=worker, dlq_class=error.dlq_class, reason=error.reason, stage=stage)
 
 
 def dead_frame(

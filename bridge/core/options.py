@@ -17,7 +17,7 @@ class Within:
         """What is wrong with `value`, or None."""
         if self.low <= value <= self.high:
             return None
-        return f"must be from {self.low:g} to {self.high:g}"
+        return f"must be from {self.low:.15g} to {self.high:.15g}"
 
 
 @dataclass(frozen=True, slots=True)

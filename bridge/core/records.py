@@ -25,6 +25,7 @@ _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 class Kind:
     """The `ce_type` of everything that the bridge writes."""
 
+    SUBSCRIPTION = "agentassist.subscription.requested"
     RECEIVED = "agentassist.suggestions.received"
     RANKED = "agentassist.suggestions.ranked"
     CLICKED = "agentassist.suggestion.clicked"
@@ -82,17 +83,23 @@ class NewRecord(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def size(self) -> int:
         """An upper estimate of the bytes that this record takes in a batch (record format v2)."""
-        headers = sum(len(name) + len(value) + 10 for name, value in self.headers)
+        # Names may take 4 bytes a character in UTF-8, values that a foreign writer left null are carried on as null.
+        headers = sum(len(name.encode()) + len(value or b"") + 10 for name, value in self.headers)
         return len(self.key or b"") + len(self.value or b"") + headers + 70
 
 
+class Origin(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What everything that is made from one record takes over from it; read once, used for each."""
+
+    identity: bytes
+    at_ms: int
+    place: str
+    trace: bytes | None
+
+
 def header_of(record: Record, name: str) -> bytes | None:
-    """The last value of a header, or None. Kafka lets a name stand more than once."""
-    found = None
-    for header, value in record.headers:
-        if header == name:
-            found = value
-    return found
+    """The last value of a header, or None. Kafka lets a name stand more than once, and a value be null."""
+    return dict(record.headers).get(name)
 
 
 def source_of(record: Record) -> str:
@@ -107,7 +114,23 @@ def identity_of(record: Record) -> bytes:
 
 def time_of(record: Record) -> int:
     """When the thing in a record happened, epoch milliseconds: its `ce_time`, else the record's timestamp."""
-    spelled = header_of(record, "ce_time")
+    return _time_in(header_of(record, "ce_time"), record)
+
+
+def origin_of(record: Record) -> Origin:
+    """The record's identity, time, place and trace."""
+    headers = dict(record.headers)
+    place = source_of(record)
+    trace = headers.get("traceparent")
+    return Origin(
+        identity=headers.get("ce_id") or place.encode(),
+        at_ms=_time_in(headers.get("ce_time"), record),
+        place=place,
+        trace=trace if trace is not None and _TRACEPARENT.fullmatch(trace) else None,
+    )
+
+
+def _time_in(spelled: bytes | None, record: Record) -> int:
     if spelled is not None:
         try:
             return from_rfc3339(spelled.decode("ascii"))
@@ -118,11 +141,7 @@ def time_of(record: Record) -> int:
 
 def digest(*parts: bytes) -> str:
     """32 hexadecimal digits that follow from the parts and the borders between them."""
-    mixed = blake2b(digest_size=16)
-    for part in parts:
-        mixed.update(b"%d:" % len(part))
-        mixed.update(part)
-    return mixed.hexdigest()
+    return blake2b(b"".join([b"%d:%b" % (len(part), part) for part in parts]), digest_size=16).hexdigest()
 
 
 def made_from(
@@ -133,14 +152,18 @@ def made_from(
     `ce_id` and `ce_time` follow from the source, the kind and the `number` (for several of one kind), so doing the
     work again gives the same headers.
     """
+    return headers_from(origin_of(source), kind=kind, subject=subject, number=number, ce_id=ce_id)
+
+
+def headers_from(
+    origin: Origin, *, kind: str, subject: str, number: int = 0, ce_id: str | None = None
+) -> tuple[Header, ...]:
+    """The same as `made_from`, for a source whose origin has been read already."""
     if ce_id is None:
-        counted = b"%d" % number if number else b""
-        ce_id = digest(identity_of(source), kind.encode(), counted)
-    headers = _cloud_event(ce_id=ce_id, kind=kind, at_ms=time_of(source), subject=subject)
-    trace = header_of(source, "traceparent")
-    if trace is not None and _TRACEPARENT.fullmatch(trace):
-        headers += (("traceparent", trace),)
-    return (*headers, (X_SOURCE, source_of(source).encode()))
+        ce_id = digest(origin.identity, kind.encode(), b"%d" % number if number else b"")
+    headers = _cloud_event(ce_id=ce_id, kind=kind, at_ms=origin.at_ms, subject=subject)
+    source = (X_SOURCE, origin.place.encode())
+    return (*headers, source) if origin.trace is None else (*headers, ("traceparent", origin.trace), source)
 
 
 def made_here(*, kind: str, subject: str, at_ms: int, ce_id: str) -> tuple[Header, ...]:

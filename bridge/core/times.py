@@ -2,11 +2,16 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 # RFC 3339 section 5.6. `datetime.fromisoformat` alone also takes dates, week dates and times without an offset.
-_RFC_3339 = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}):(\d{2})(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+_RFC_3339 = re.compile(
+    r"(\d{4}-\d{2}-\d{2}[Tt ](?:[01]\d|2[0-3]):\d{2}:\d{2})(\.\d+)?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
+_SECOND = timedelta(seconds=1)
+# Records come in the order of time, so that a few thousand seconds are worked on at once at most.
+_SECONDS_KEPT = 4_096
 
 
 def to_rfc3339(at_ms: int) -> str:
@@ -14,9 +19,8 @@ def to_rfc3339(at_ms: int) -> str:
 
     A time outside the years 1 to 9999 is moved to the nearest one inside, so that no clock can stop a worker.
     """
-    at_ms = min(max(at_ms, -62_135_596_800_000), 253_402_300_799_999)
-    at = _EPOCH + timedelta(milliseconds=at_ms)
-    return f"{at.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+    second, millisecond = divmod(min(max(at_ms, -62_135_596_800_000), 253_402_300_799_999), 1000)
+    return f"{_spelled(second)}.{millisecond:03d}Z"
 
 
 def from_rfc3339(text: str) -> int:
@@ -27,9 +31,19 @@ def from_rfc3339(text: str) -> int:
     found = _RFC_3339.fullmatch(text)
     if found is None:
         raise ValueError("no RFC 3339 time")
-    day, minute, second, fraction, offset = found.groups()
-    second = "59" if second == "60" else second
-    offset = "+00:00" if offset in "Zz" else offset
-    at = datetime.fromisoformat(f"{day}T{minute}:{second}{offset}")
-    milliseconds = int((fraction or ".0")[1:4].ljust(3, "0"))
-    return (at - _EPOCH) // _MILLISECOND + milliseconds
+    second, fraction, offset = found.groups()
+    millisecond = int(fraction[1:4].ljust(3, "0")) if fraction else 0
+    return _epoch_second(second, offset) * 1000 + millisecond
+
+
+@lru_cache(_SECONDS_KEPT)
+def _spelled(second: int) -> str:
+    return (_EPOCH + timedelta(seconds=second)).replace(tzinfo=None).isoformat(timespec="seconds")
+
+
+@lru_cache(_SECONDS_KEPT)
+def _epoch_second(second: str, offset: str) -> int:
+    if second.endswith(":60"):
+        second = f"{second[:-2]}59"
+    at = datetime.fromisoformat(f"{second[:10]}T{second[11:]}{'+00:00' if offset in 'Zz' else offset}")
+    return (at - _EPOCH) // _SECOND

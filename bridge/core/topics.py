@@ -8,6 +8,10 @@ from bridge.core.options import Within
 
 _DAY_MS = 24 * 60 * 60 * 1000
 _MIB = 1024 * 1024
+# The largest record that the bridge writes to a data topic: `max.message.bytes` limits the batch around it, too.
+MAX_RECORD_BYTES = _MIB - 1024
+# The same for `dlq.*`.
+MAX_DEAD_LETTER_BYTES = 2 * _MIB - 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from bridge.core.errors import MalformedError
-from bridge.core.records import Kind, NewRecord, Record, digest, made_from, made_here, time_of
+from bridge.core.records import Header, Kind, NewRecord, Origin, Record, digest, headers_from, made_here, origin_of
 from bridge.core.times import from_rfc3339, to_rfc3339
 
 MAX_CLICK_BYTES = 64 * 1024
@@ -16,7 +16,8 @@ MAX_CLICK_BYTES = 64 * 1024
 _T = TypeVar("_T")
 
 # Longer ids are nobody's interaction, but would be a way to fill memory and headers.
-Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+MAX_ID_CHARACTERS = 256
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARACTERS)]
 
 
 class ContextWindow(msgspec.Struct, frozen=True):
@@ -51,6 +52,10 @@ class Click(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     agent_id: Id | None = None
 
 
+class _ClickId(msgspec.Struct, frozen=True, rename="camel"):
+    click_id: Id | None = None
+
+
 class ExportBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What is posted to the KMP for one click; the field names and their order are the tutorial's."""
 
@@ -63,6 +68,7 @@ class ExportBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 _subscriptions = msgspec.json.Decoder(Subscription)
 _clicks = msgspec.json.Decoder(Click)
+_click_ids = msgspec.json.Decoder(_ClickId)
 _encoder = msgspec.json.Encoder()
 
 
@@ -81,7 +87,7 @@ def decode_subscription(record: Record) -> Subscription:
     if subscription.context_window is not None:
         _check_time("contextWindow.start", subscription.context_window.start)
         _check_time("contextWindow.end", subscription.context_window.end)
-    _check_key(record.key, subscription.interaction_id)
+    check_key(record, subscription.interaction_id)
     return subscription
 
 
@@ -96,12 +102,38 @@ def decode_click(record: Record) -> Click:
         raise MalformedError("oversize", f"the click has {size} bytes, at most {MAX_CLICK_BYTES} are taken")
     click = decode(record.value, _clicks)
     _check_time("clickedAt", click.clicked_at)
-    _check_key(record.key, click.interaction_id)
+    check_key(record, click.interaction_id)
     return click
 
 
+def click_id_of(value: bytes | None) -> str | None:
+    """The `clickId` of a value that may be no click at all, where it can be read."""
+    try:
+        return _click_ids.decode(value or b"").click_id
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+
+
+def id_in_key(key: bytes | None) -> str:
+    """The interactionId that a key spells, or an empty string where it spells none (null, not UTF-8, too long)."""
+    try:
+        spelled = (key or b"").decode()
+    except UnicodeDecodeError:
+        return ""
+    return spelled if len(spelled) <= MAX_ID_CHARACTERS else ""
+
+
+def check_key(record: Record, interaction_id: str) -> None:
+    """Raises MalformedError (`key-mismatch`) unless the record's key is the interactionId of its value."""
+    if record.key != interaction_id.encode():
+        raise MalformedError("key-mismatch", "the key is not the interactionId of the value")
+
+
 def decode(value: bytes | None, decoder: msgspec.json.Decoder[_T]) -> _T:
-    """The typed value; raises MalformedError (`decode` for what is no JSON, else `schema`) with a sentence that quotes nothing."""
+    """The typed value.
+
+    Raises MalformedError, with a sentence that quotes nothing: `decode` for what is no JSON, else `schema`.
+    """
     if value is None:
         raise MalformedError("schema", "the value is null")
     try:
@@ -113,9 +145,9 @@ def decode(value: bytes | None, decoder: msgspec.json.Decoder[_T]) -> _T:
 
 
 def _without_values(error: msgspec.ValidationError) -> str:
-    # msgspec quotes an invalid enum value or tag, and keys of a mapping; neither type occurs in our values, but a
-    # reason may never carry personal data, so it is cut to what msgspec says of types and places.
-    return str(error).partition(" - at `")[0].split("'")[0][:200]
+    # msgspec tells types and places (`$.suggestionId`; keys of a mapping as `[...]`), but would quote an invalid enum
+    # value or tag. Our values have neither; yet a reason may never carry personal data, so it ends before a quote.
+    return str(error).split("'")[0][:200]
 
 
 def _check_time(name: str, spelled: str | None) -> None:
@@ -127,17 +159,19 @@ def _check_time(name: str, spelled: str | None) -> None:
         raise MalformedError("schema", f"{name} is no RFC 3339 time") from error
 
 
-def _check_key(key: bytes | None, interaction_id: str) -> None:
-    if key != interaction_id.encode():
-        raise MalformedError("key-mismatch", "the key is not the interactionId of the value")
-
-
 def audit_from(
     source: Record, topic: str, event: str, interaction_id: str, *, number: int = 0, **fields: object
 ) -> NewRecord:
     """An audit event that follows from a record: written again, it is the same record."""
-    headers = made_from(source, kind=Kind.AUDIT + event, subject=interaction_id, number=number)
-    return _audit(topic, event, interaction_id, time_of(source), headers, fields)
+    return audit_of(origin_of(source), topic, event, interaction_id, number=number, **fields)
+
+
+def audit_of(
+    origin: Origin, topic: str, event: str, interaction_id: str, *, number: int = 0, **fields: object
+) -> NewRecord:
+    """The same as `audit_from`, for a source whose origin has been read already."""
+    headers = headers_from(origin, kind=Kind.AUDIT + event, subject=interaction_id, number=number)
+    return _audit(topic, event, interaction_id, at_ms=origin.at_ms, headers=headers, fields=fields)
 
 
 def audit_now(
@@ -148,7 +182,7 @@ def audit_now(
     spelled = _encoder.encode(fields)
     ce_id = digest(kind.encode(), interaction_id.encode(), b"%d" % at_ms, spelled)
     headers = made_here(kind=kind, subject=interaction_id, at_ms=at_ms, ce_id=ce_id)
-    record = _audit(topic, event, interaction_id, at_ms, headers, fields)
+    record = _audit(topic, event, interaction_id, at_ms=at_ms, headers=headers, fields=fields)
     return msgspec.structs.replace(record, partition=partition)
 
 
@@ -156,12 +190,13 @@ def _audit(
     topic: str,
     event: str,
     interaction_id: str,
+    *,
     at_ms: int,
-    headers: tuple[tuple[str, bytes], ...],
+    headers: tuple[Header, ...],
     fields: dict[str, object],
 ) -> NewRecord:
     value: dict[str, object] = {"event": event}
-    if interaction_id:  # `input_lost` is about a partition, not about an interaction.
+    if interaction_id:  # Empty where nobody knows which: a click that is refused and has no readable key.
         value["interactionId"] = interaction_id
     value["timestamp"] = to_rfc3339(at_ms)
     return NewRecord(

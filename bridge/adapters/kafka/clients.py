@@ -1,8 +1,10 @@
 """Kafka clients as the bridge uses them: one place for their options, limits and safety settings."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -17,6 +19,7 @@ from bridge.core.options import OneOf, Within
 MAX_BATCH_BYTES = 512 * 1024
 # Above the largest topic limit (2 MiB on `dlq.*`): the size of a record is checked by whoever makes it.
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
+_HOST = re.compile(r"([^\s:/]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +33,7 @@ class Options:
     security_protocol: Annotated[str, OneOf("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")] = "PLAINTEXT"
     sasl_mechanism: Annotated[str, OneOf("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")] = "PLAIN"
     sasl_username: str = ""
-    sasl_password: str = ""
+    sasl_password: str = field(default="", repr=False)
     ssl_cafile: str = ""
     ssl_certfile: str = ""
     ssl_keyfile: str = ""
@@ -126,6 +129,8 @@ async def start_client(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdm
     try:
         async with asyncio.timeout(timeout_s):
             await start()
+            # One turn for the tasks that it began: stopped before their first step, they raise CancelledError.
+            await asyncio.sleep(0)
     except (KafkaError, OSError, TimeoutError) as error:
         await stop_client(client, timeout_s=2)
         raise UnavailableError("Kafka", f"no answer: {type(error).__name__}") from error
@@ -171,6 +176,22 @@ def group_of(options: Options, worker: str) -> str:
 def transactional_id_of(group: str, number: int) -> str:
     """The transactional id of one number of a group: `<prefix>ranker-3`."""
     return f"{group}-{number}"
+
+
+def faults_of(options: Options) -> Iterator[str]:
+    """What no range tells about the section `kafka`: one line each, with the option's path. Secrets are not in it."""
+    if not all(_HOST.fullmatch(host) for host in hosts_of(options)):
+        yield f"kafka.bootstrap_servers: must be HOST:PORT, several with commas, got {options.bootstrap_servers!r}"
+    if options.heartbeat_interval_ms * 3 > options.session_timeout_ms:
+        limit = f"a third of kafka.session_timeout_ms ({options.session_timeout_ms})"
+        yield f"kafka.heartbeat_interval_ms: must not be above {limit}, got {options.heartbeat_interval_ms}"
+    for name in ("sasl_username", "sasl_password"):
+        if options.security_protocol.startswith("SASL") and not getattr(options, name):
+            yield f"kafka.{name}: must be set, because kafka.security_protocol is {options.security_protocol}"
+    for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+        file = getattr(options, name)
+        if file and not Path(file).is_file():
+            yield f"kafka.{name}: must be a file, got {file!r}"
 
 
 def hosts_of(options: Options) -> Sequence[str]:

@@ -181,7 +181,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
             positions=restored.positions,
             commit_interval_s=self._options.commit_interval_ms / 1000,
             emit=self._emit,
-            on_room=lambda: self._resume_if_room(number),
+            on_room=lambda topic: self._resume(TopicPartition(topic, number)),
         )
 
     def _begin(self, number: int, positions: Mapping[str, int]) -> None:
@@ -246,15 +246,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
 
     def _pause_full(self) -> None:
         for owned in self._running():
-            if owned.is_full:
-                self._consumer.pause(*self._inputs(owned.number))
+            self._consumer.pause(*(TopicPartition(topic, owned.number) for topic in owned.full_topics()))
 
-    def _resume_if_room(self, number: int) -> None:
-        owned = self._lives[number].owned if number in self._lives else None
-        if owned is None or not owned.has_room:
-            return
-        paused = self._consumer.paused()
-        self._consumer.resume(*(partition for partition in self._inputs(number) if partition in paused))
+    def _resume(self, partition: TopicPartition) -> None:
+        if partition in self._consumer.paused():
+            self._consumer.resume(partition)
 
     def _running(self) -> Iterator[OwnedNumber]:
         for life in list(self._lives.values()):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -14,9 +14,11 @@ from bridge.core.events.engine import TransactionCommitted, TransactionFailed
 from bridge.core.records import NewRecord, Record
 from bridge.ports import Batch, Emit
 
-# How much is read ahead of the hop. Above the first, fetching is paused; it goes on below half of it.
+# How much is read ahead of the hop of each topic. Above it, fetching is paused; it goes on below half of it.
 _MAX_BUFFERED_RECORDS = 2_000
 _MAX_BUFFERED_BYTES = 8 * 1024 * 1024
+# A transaction of this many records is not made better by waiting for more.
+_ENOUGH_RECORDS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,63 @@ class Draining:
 State = Parked | Restoring | Running | Draining
 
 
+class _Buffer:
+    """What was read of one topic and is not yet taken.
+
+    Where a hop reads several topics, no record may be taken before the topics' ends have been sampled, after it was
+    fetched: until then it is arriving.
+    """
+
+    def __init__(self, position: int) -> None:
+        self.read_to = position
+        self.told = position
+        self.records = 0
+        self._bytes = 0
+        self._arriving: deque[Record] = deque()
+        self._waiting: deque[Record] = deque()
+
+    def put(self, records: Sequence[Record]) -> None:
+        self._arriving.extend(records)
+        self.records += len(records)
+        self._bytes += sum(len(record.value or b"") for record in records)
+
+    def release(self) -> None:
+        """What has arrived may be taken now."""
+        self._waiting.extend(self._arriving)
+        self._arriving.clear()
+
+    def take(self, max_records: int) -> list[Record]:
+        taken = [self._waiting.popleft() for _ in range(min(max_records, len(self._waiting)))]
+        self.records -= len(taken)
+        self._bytes -= sum(len(record.value or b"") for record in taken)
+        self.told = self.position
+        return taken
+
+    @property
+    def position(self) -> int:
+        """The next offset to read, once everything that was taken is done."""
+        for records in (self._waiting, self._arriving):
+            if records:
+                return records[0].offset
+        return self.read_to
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self._waiting) or self.position != self.told
+
+    @property
+    def has_arriving(self) -> bool:
+        return bool(self._arriving)
+
+    @property
+    def is_full(self) -> bool:
+        return self.records > _MAX_BUFFERED_RECORDS or self._bytes > _MAX_BUFFERED_BYTES
+
+    @property
+    def has_room(self) -> bool:
+        return self.records < _MAX_BUFFERED_RECORDS // 2 and self._bytes < _MAX_BUFFERED_BYTES // 2
+
+
 class OwnedNumber:
     """The port `Number` for the hop on one side, for the engine on the other.
 
@@ -61,7 +120,7 @@ class OwnedNumber:
         positions: Mapping[str, int],
         commit_interval_s: float,
         emit: Emit,
-        on_room: Callable[[], None],
+        on_room: Callable[[str], None],
     ) -> None:
         self.number = number
         self.committed = dict(positions)
@@ -74,94 +133,86 @@ class OwnedNumber:
         self._emit = emit
         self._on_room = on_room
         self._is_open = False
-        self._is_sampled = True
         self._changed = asyncio.Event()
+        self._closed = asyncio.Event()
         self._writing = asyncio.Lock()
-        self._waiting: dict[str, deque[Record]] = {}
-        self._waiting_bytes = 0
-        self._read_to: dict[str, int] = {}
-        self._told: dict[str, int] = {}
+        self._buffers: dict[str, _Buffer] = {}
         self._ends: dict[str, int] = {}
 
-    # -- for the engine ----------------------------------------------------------------------------------------------
+    # -- for the engine ------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """From now on records are delivered, from the committed positions on; what was read before is forgotten."""
-        self._waiting = {topic: deque() for topic in self._topics}
-        self._waiting_bytes = 0
-        self._read_to = dict(self.committed)
-        self._told = dict(self.committed)
+        self._buffers = {topic: _Buffer(self.committed[topic]) for topic in self._topics}
         self._ends = {}
-        self._is_sampled = True
         self._is_open = True
+        self._closed.clear()
 
     def close_intake(self) -> None:
         """From now on `take` returns None."""
         self._is_open = False
+        self._closed.set()
         self._changed.set()
 
     def put(self, topic: str, records: Sequence[Record]) -> None:
         """Delivers records of one topic, in their order."""
         if not self.has_work:
             self.waiting_since_s = monotonic()
-        self._waiting[topic].extend(records)
-        self._waiting_bytes += sum(len(record.value or b"") for record in records)
-        # Of several topics, none may be worked before the ends have been sampled: after these records were fetched.
-        self._is_sampled = len(self._topics) == 1
-        self._changed.set()
+        buffer = self._buffers[topic]
+        buffer.put(records)
+        if len(self._topics) == 1:
+            buffer.release()
+            self._changed.set()
 
     def read_to(self, topic: str, position: int) -> None:
         """All records of the topic before `position` have been delivered."""
-        if self._read_to[topic] != position:
-            self._read_to[topic] = position
+        buffer = self._buffers[topic]
+        if buffer.read_to != position:
+            buffer.read_to = position
             self._changed.set()
 
     def sampled(self, ends: Mapping[str, int]) -> None:
         """The high watermarks of the topics, asked for after everything delivered so far was fetched."""
         self._ends.update(ends)
-        self._is_sampled = True
+        for buffer in self._buffers.values():
+            buffer.release()
         self._changed.set()
 
     @property
     def is_unsampled(self) -> bool:
         """True while delivered records wait for a sample of the ends."""
-        return not self._is_sampled
+        return any(buffer.has_arriving for buffer in self._buffers.values())
 
     @property
     def waits_for_an_end(self) -> bool:
         """True while a topic has not been read to the end that was sampled last."""
-        return any(self._read_to[topic] < end for topic, end in self._ends.items())
+        return any(self._buffers[topic].read_to < end for topic, end in self._ends.items())
 
-    @property
-    def is_full(self) -> bool:
-        """True when fetching should pause."""
-        return self._waiting_records > _MAX_BUFFERED_RECORDS or self._waiting_bytes > _MAX_BUFFERED_BYTES
-
-    @property
-    def has_room(self) -> bool:
-        """True when fetching should go on."""
-        return self._waiting_records < _MAX_BUFFERED_RECORDS // 2 and self._waiting_bytes < _MAX_BUFFERED_BYTES // 2
+    def full_topics(self) -> Iterator[str]:
+        """The topics of which so much waits that fetching should pause. One never holds up another."""
+        return (topic for topic, buffer in self._buffers.items() if buffer.is_full)
 
     @property
     def has_work(self) -> bool:
         """True when something was delivered that has not been taken."""
-        return self._waiting_records > 0
+        return any(buffer.records for buffer in self._buffers.values())
 
-    @property
-    def _waiting_records(self) -> int:
-        return sum(map(len, self._waiting.values()))
+    # -- for the hop ---------------------------------------------------------------------------------------------------
 
-    # -- for the hop -------------------------------------------------------------------------------------------------
-
-    async def take(self, *, max_records: int = 1_000_000) -> Batch | None:
+    async def take(self, *, max_records: int = 1_000_000, topics: Collection[str] | None = None) -> Batch | None:
         """See `ports.Number`."""
-        while self._is_open and not self._has_news:
+        wanted = self._topics if topics is None else topics
+        while self._is_open and not any(self._buffers[topic].has_news for topic in wanted):
             self._changed.clear()
             await self._changed.wait()
-        await self._gather(max_records)
+        await self._gather(min(max_records, _ENOUGH_RECORDS))
         if not self._is_open:
             return None
-        return self._pop(max_records)
+        return self._pop(max_records, wanted)
+
+    async def until_draining(self) -> None:
+        """See `ports.Number`."""
+        await self._closed.wait()
 
     async def commit(self, written: Sequence[NewRecord], positions: Mapping[str, int]) -> None:
         """See `ports.Number`."""
@@ -173,20 +224,13 @@ class OwnedNumber:
             self.committed.update(moved)
             self._committed_at_s = self.waiting_since_s = monotonic()
 
-    @property
-    def _has_news(self) -> bool:
-        if not self._is_sampled:
-            return False
-        return self._waiting_records > 0 or self._read_to != self._told
-
-    async def _gather(self, max_records: int) -> None:
+    async def _gather(self, enough: int) -> None:
         """Waits until a commit interval has passed since the last transaction, or there is enough for the next one.
 
         A lone record after a pause is not held up; under load, transactions do not become many and small.
         """
         until_s = self._committed_at_s + self._commit_interval_s
-        enough = min(max_records, _MAX_BUFFERED_RECORDS // 4)
-        while self._is_open and self._waiting_records < enough and (left_s := until_s - monotonic()) > 0:
+        while self._is_open and self._buffered_records < enough and (left_s := until_s - monotonic()) > 0:
             self._changed.clear()
             try:
                 async with asyncio.timeout(left_s):
@@ -194,16 +238,17 @@ class OwnedNumber:
             except TimeoutError:
                 return
 
-    def _pop(self, max_records: int) -> Batch:
+    @property
+    def _buffered_records(self) -> int:
+        return sum(buffer.records for buffer in self._buffers.values())
+
+    def _pop(self, max_records: int, wanted: Collection[str]) -> Batch:
         taken: list[Record] = []
-        positions = {}
-        for topic, waiting in self._waiting.items():
-            while waiting and len(taken) < max_records:
-                taken.append(waiting.popleft())
-            positions[topic] = waiting[0].offset if waiting else self._read_to[topic]
-        self._waiting_bytes -= sum(len(record.value or b"") for record in taken)
-        self._told = positions
-        self._on_room()
+        for topic in wanted:
+            taken += self._buffers[topic].take(max_records - len(taken))
+            if self._buffers[topic].has_room:
+                self._on_room(topic)
+        positions = {topic: self._buffers[topic].position for topic in self._topics}
         return Batch(records=taken, positions=positions, ends=dict(self._ends))
 
     async def _write(self, written: Sequence[NewRecord], positions: Mapping[str, int]) -> None:

@@ -1,0 +1,45 @@
+"""A stop that breaks off waits."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Stop:
+    """Set once. `breaks` leaves its block then, in the midst of any wait."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self._scopes: set[asyncio.Timeout] = set()
+
+    @property
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    def set(self) -> None:
+        """From now on nothing new is waited for."""
+        self._event.set()
+        now_s = asyncio.get_running_loop().time()
+        for scope in self._scopes:
+            scope.reschedule(now_s)
+
+    async def wait(self) -> None:
+        """Waits until it is set."""
+        await self._event.wait()
+
+    @asynccontextmanager
+    async def breaks(self, *, after_s: float | None = None) -> AsyncIterator[None]:
+        """A block that ends at its next wait once the stop is set, or `after_s` seconds have passed."""
+        if self.is_set:
+            after_s = 0
+        scope = asyncio.timeout(after_s)
+        try:
+            async with scope:
+                self._scopes.add(scope)
+                try:
+                    yield
+                finally:
+                    self._scopes.discard(scope)
+        except TimeoutError:
+            if not scope.expired():
+                raise

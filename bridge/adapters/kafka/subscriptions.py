@@ -1,0 +1,223 @@
+"""`interaction-subscriptions` as a table: gained partitions read from their start, kept ones from the own position."""
+
+import asyncio
+import random
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import aclosing
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+
+from bridge.adapters.kafka.clients import Clients, start_client, stop_client
+from bridge.adapters.kafka.live import Publisher
+from bridge.adapters.kafka.reader import read
+from bridge.core.errors import UnavailableError
+from bridge.core.events.ingress import TableReadFailed
+from bridge.core.partitions import partition_of
+from bridge.core.reconnect import full_jitter_s
+from bridge.core.records import Record
+from bridge.core.subscriptions import is_alive, subscription_record
+from bridge.core.topics import Topics
+from bridge.core.values import Subscription, encode
+from bridge.ports import Clock, Emit, TableChange
+
+_START_S = 30.0
+_STOP_S = 5.0
+_POLL_MS = 200
+# The end of an empty partition comes without a record that would wake the poll.
+_POLL_LOADING_MS = 20
+_BACKOFF_FIRST_S = 0.5
+_BACKOFF_CAP_S = 10.0
+_TTL_S = 86_400.0
+
+
+class KafkaTable:
+    """The port `SubscriptionTable`; it joins the group at the first `changes`. `chance` is from 0 to 1.
+
+    Nothing is ever committed: the group shares the partitions, not the positions.
+    """
+
+    def __init__(
+        self, clients: Clients, *, topic: str, group: str, emit: Emit, chance: Callable[[], float] = random.random
+    ) -> None:
+        self._clients = clients
+        self._topic = topic
+        self._group = group
+        self._emit = emit
+        self._chance = chance
+        self._reading = _Reading(topic)
+        self._consumer: AIOKafkaConsumer | None = None
+        self._failures = 0
+        self._is_stopping = False
+        self._patience: asyncio.Timeout | None = None
+
+    async def changes(self) -> TableChange | None:
+        """See `ports.SubscriptionTable`. A consumer that fails is made anew; what is owned stays owned meanwhile."""
+        while not self._is_stopping:
+            try:
+                async with asyncio.timeout(None) as self._patience:
+                    change = await self._next_change()
+            except TimeoutError:
+                if not self._is_stopping:
+                    raise
+                break
+            finally:
+                self._patience = None
+            if change is not None:
+                return change
+        return None
+
+    async def stop(self) -> None:
+        """Leaves the group; `changes` returns None."""
+        self._is_stopping = True
+        if self._patience is not None:
+            # A poll during a rebalance does not heed its own timeout.
+            self._patience.reschedule(asyncio.get_running_loop().time())
+        await self._drop_consumer()
+
+    async def _next_change(self) -> TableChange | None:
+        try:
+            if self._consumer is None:
+                await self._join()
+            change = await self._reading.next_change()
+        except UnavailableError as error:
+            await self._drop_consumer()
+            self._failures += 1
+            pause_s = full_jitter_s(
+                self._failures, first_s=_BACKOFF_FIRST_S, cap_s=_BACKOFF_CAP_S, chance=self._chance()
+            )
+            self._emit(TableReadFailed(reason=error.reason, retry_in_s=pause_s))
+            await asyncio.sleep(pause_s)
+            return None
+        self._failures = 0
+        return change
+
+    async def _join(self) -> None:
+        self._consumer = self._reading.consumer = self._clients.group_consumer(self._group)
+        await start_client(self._consumer, timeout_s=_START_S)
+        # Only now: a consumer that has subscribed before its start waits there for the whole rebalance.
+        self._consumer.subscribe([self._topic], listener=self._reading)
+
+    async def _drop_consumer(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await stop_client(consumer, timeout_s=_STOP_S)
+
+
+class _Reading(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
+    """What is owned, how far each partition was handed on, and which ones are not loaded yet."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._positions: dict[int, int] = {}
+        self._loading: dict[int, int | None] = {}
+        self._was_assigned = False
+        self.consumer: AIOKafkaConsumer | None = None
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Does nothing: everything is revoked at each rebalance, and most of it comes back."""
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Reads kept partitions on from where they are, gained ones from the start."""
+        # Neither I/O nor a wait here: aiokafka hands out records while a listener waits.
+        partitions = {partition.partition: partition for partition in assigned}
+        gained = dict.fromkeys(partitions.keys() - self._positions.keys())
+        self._loading = {number: end for number, end in {**gained, **self._loading}.items() if number in partitions}
+        self._positions = {number: self._positions.get(number, 0) for number in partitions}
+        self._was_assigned = True
+        if self.consumer is not None:
+            for number, partition in partitions.items():
+                self.consumer.seek(partition, self._positions[number])
+
+    async def next_change(self) -> TableChange | None:
+        """Polls once; None if nothing has changed. Raises UnavailableError where the consumer is of no more use."""
+        if self.consumer is None:
+            return None
+        try:
+            fetched = await self._poll(self.consumer)
+            loaded = await self._look_for_loaded(self.consumer)
+        except (KafkaError, OSError) as error:
+            raise UnavailableError("Kafka", type(error).__name__) from error
+        if not fetched and not loaded and not self._was_assigned:
+            return None
+        self._was_assigned = False
+        records = [record for batch in fetched.values() for record in batch]
+        return TableChange(owned=frozenset(self._positions), records=records, loaded=loaded)
+
+    async def _poll(self, consumer: AIOKafkaConsumer) -> Mapping[TopicPartition, Sequence[Record]]:
+        try:
+            fetched: Mapping[TopicPartition, Sequence[Record]] = await consumer.getmany(
+                timeout_ms=_POLL_LOADING_MS if self._loading else _POLL_MS
+            )
+        except OffsetOutOfRangeError as error:
+            # Records were deleted: the partition does not begin at 0.
+            await consumer.seek_to_beginning(*error.args[0])
+            return {}
+        for partition, batch in fetched.items():
+            self._positions[partition.partition] = batch[-1].offset + 1
+        return fetched
+
+    async def _look_for_loaded(self, consumer: AIOKafkaConsumer) -> frozenset[int]:
+        loaded = set()
+        for number in list(self._loading):
+            partition = TopicPartition(self._topic, number)
+            if partition not in consumer.assignment():
+                continue
+            if self._loading[number] is None:
+                # As of the first fetch since the gain: that is known without asking, and late enough.
+                self._loading[number] = consumer.last_stable_offset(partition)
+            end = self._loading[number]
+            # The position, not the last record: markers and compaction leave holes before the end.
+            if end is not None and await consumer.position(partition) >= end:
+                loaded.add(number)
+        for number in loaded:
+            self._loading.pop(number, None)
+        return frozenset(loaded)
+
+
+async def write_missing(
+    clients: Clients,
+    topics: Topics,
+    interactions: Collection[str],
+    *,
+    clock: Clock,
+    timeout_s: float,
+    ttl_s: float = _TTL_S,
+) -> list[str]:
+    """Writes a subscription for each interaction that has none that is alive; returns those that were written.
+
+    `ttl_s` is how long one without `expiresAt` lives. Raises UnavailableError where Kafka does not answer.
+    """
+    if not interactions:
+        return []
+    topic, latest = topics.interaction_subscriptions, dict[bytes | None, Record]()
+    async with aclosing(read(clients, topic, from_start=True, until_end=True, timeout_s=timeout_s)) as records:
+        async for record in records:
+            if record.key is not None and partition_of(record.key, topics.partitions) == record.partition:
+                latest[record.key] = record
+    at_ms = clock()
+    missing = [
+        interaction_id
+        for interaction_id in dict.fromkeys(interactions)
+        if not is_alive(latest.get(interaction_id.encode()), ttl_s=ttl_s, at_ms=at_ms)
+    ]
+    await _write(clients, topics, missing, at_ms=at_ms)
+    return missing
+
+
+async def _write(clients: Clients, topics: Topics, interactions: Sequence[str], *, at_ms: int) -> None:
+    if not interactions:
+        return
+    publisher = await Publisher(clients).start()
+    try:
+        for interaction_id in interactions:
+            record = subscription_record(
+                topics.interaction_subscriptions,
+                interaction_id,
+                value=encode(Subscription(interaction_id=interaction_id)),
+                partition=partition_of(interaction_id.encode(), topics.partitions),
+                at_ms=at_ms,
+            )
+            await publisher.publish(record)
+    finally:
+        await publisher.close()

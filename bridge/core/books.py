@@ -1,0 +1,227 @@
+"""The books: equations between sets that show that nothing is missing and nothing is double.
+
+They are kept from what stands on the topics and what the other side remembers, never from the workers' own counters;
+and as sets, because sums hide a loss beside a duplicate.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from bridge.core.records import X_SOURCE, Record, digest, header_of, identity_of, source_of
+from bridge.core.recount import recount, spell
+from bridge.core.times import from_rfc3339
+from bridge.core.topics import Topics
+
+# A frame that was lost may have been on its way when the last one before it was received.
+_ON_ITS_WAY_MS = 1_000
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One equation. `missing` stands on the left only, `doubled` on the right more often than on the left."""
+
+    line: str
+    left: int
+    right: int
+    missing: tuple[str, ...]
+    doubled: tuple[str, ...]
+    ok: bool
+
+
+class FrameSent(msgspec.Struct, frozen=True, kw_only=True):
+    """A frame that Genesys sent: `digest` of its bytes before any gzip, `at_ms` when."""
+
+    serial: int
+    digest: str
+    interaction_id: str | None
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accounts:
+    """Everything the books are kept from.
+
+    `clicks` are the positions (`topic/partition/offset`) of the clicks that agents sent, `held` the keys of the exports
+    that the KMP holds, `records` what stands on each topic, read_committed.
+    """
+
+    topics: Topics
+    frames: Sequence[FrameSent]
+    clicks: Sequence[str]
+    held: Sequence[str]
+    records: Mapping[str, Sequence[Record]]
+
+
+def balance(accounts: Accounts) -> list[Line]:
+    """Every line of the books, in the order of the data."""
+    read = _Read(accounts)
+    counts = recount(
+        accounts.records[accounts.topics.ranked_suggestions],
+        accounts.records[accounts.topics.suggestion_clicks],
+        topics=accounts.topics,
+    )
+    counted = [click.position for click in counts.clicks]
+    exports = read.sources(accounts.topics.acceptance_exports)
+    export_ids = [identity_of(record).decode() for record in accounts.records[accounts.topics.acceptance_exports]]
+    return [
+        _frames_line(accounts, read),
+        compare(
+            "raw = ranked + withheld + dead letters",
+            read.positions(accounts.topics.raw_suggestions),
+            [
+                *read.sources(accounts.topics.ranked_suggestions),
+                *read.audited("suggestions_withheld"),
+                *read.dead(accounts.topics.dlq_ranker),
+            ],
+        ),
+        compare(
+            "ranked = suggestions_retrieved",
+            read.sources(accounts.topics.ranked_suggestions),
+            read.audited("suggestions_retrieved"),
+        ),
+        compare(
+            "clicks sent = counted + repeated + dead letters",
+            accounts.clicks,
+            map(
+                counts.as_sent,
+                [*counted, *read.audited("click_repeated"), *read.dead_clicks()],
+            ),
+        ),
+        compare("counted = exports", counted, exports),
+        compare("exports = suggestion_accepted", exports, read.audited("suggestion_accepted")),
+        compare("exports = acceptance_exported", export_ids, read.exported()),
+        compare(
+            "exports = held by the KMP + refused",
+            export_ids,
+            [*accounts.held, *(identity_of(record).decode() for record in read.refused())],
+        ),
+        compare("acceptance = a recount", counts.acceptances(), read.acceptances()),
+        compare("every exported rate = a recount", counts.rates(), read.rates()),
+    ]
+
+
+def compare(line: str, left: Iterable[str], right: Iterable[str]) -> Line:
+    """The line that says whether each name stands on both sides equally often."""
+    left, right = Counter(left), Counter(right)
+    missing, doubled = left - right, right - left
+    return Line(
+        line=line,
+        left=left.total(),
+        right=right.total(),
+        missing=tuple(sorted(missing.elements())),
+        doubled=tuple(sorted(doubled.elements())),
+        ok=not missing and not doubled,
+    )
+
+
+def _frames_line(accounts: Accounts, read: "_Read") -> Line:
+    # Frames are compared by their bytes, and told by their serial.
+    told = {frame.digest: f"frame {frame.serial}" for frame in accounts.frames}
+    raw = [digest(record.value or b"") for record in accounts.records[accounts.topics.raw_suggestions]]
+    dead = [digest(record.value or b"") for record in accounts.records[accounts.topics.dlq_ingress]]
+    arrived = Counter(raw) + Counter(dead)
+    lost: list[str] = []
+    for frame in accounts.frames:
+        if arrived[frame.digest] > 0:
+            arrived[frame.digest] -= 1
+        elif read.may_be_lost(frame):
+            lost.append(frame.digest)
+    return compare(
+        f"frames sent = raw + dead letters + lost inside a told gap ({len(lost)})",
+        (told[frame.digest] for frame in accounts.frames),
+        (told.get(one, f"a frame that nobody sent ({one})") for one in [*raw, *dead, *lost]),
+    )
+
+
+class _Audit(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    event: str
+    interaction_id: str = ""
+    export_id: str = ""
+    to: str | int | None = None
+    from_: str | int | None = msgspec.field(name="from", default=None)
+
+
+class _Kept(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    interaction_id: str
+    retrieved: int
+    accepted: int
+    acceptance_rate: float
+
+
+class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    interaction_id: str
+    acceptance_rate: float
+
+
+class _Read:
+    """What stands on the topics, by what the lines ask for."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._topics = accounts.topics
+        self._records = accounts.records
+        decoder = msgspec.json.Decoder(_Audit)
+        self._audit = [
+            (record, decoder.decode(record.value or b"null"))
+            for record in accounts.records[self._topics.suggestion_audit]
+        ]
+        self._gaps: dict[str, list[tuple[int, int]]] = {}
+        for _, event in self._audit:
+            if event.event in {"reception_gap", "suggestions_shed"}:
+                self._gaps.setdefault(event.interaction_id, []).append((_ms(event.from_, 0), _ms(event.to, 2**62)))
+
+    def positions(self, topic: str) -> Iterator[str]:
+        return map(source_of, self._records[topic])
+
+    def sources(self, topic: str) -> list[str]:
+        return [_source(record) for record in self._records[topic]]
+
+    def audited(self, event: str) -> list[str]:
+        return [_source(record) for record, audit in self._audit if audit.event == event]
+
+    def exported(self) -> list[str]:
+        return [audit.export_id for _, audit in self._audit if audit.event == "acceptance_exported"]
+
+    def dead(self, topic: str) -> list[str]:
+        return [_origin(record) for record in self._records[topic]]
+
+    def dead_clicks(self) -> list[str]:
+        clicks = self._topics.suggestion_clicks + "/"
+        return [origin for origin in self.dead(self._topics.dlq_clicks) if origin.startswith(clicks)]
+
+    def refused(self) -> Iterator[Record]:
+        return (
+            one for one in self._records[self._topics.dlq_exports] if header_of(one, "x-dlq-class") == b"http-refused"
+        )
+
+    def may_be_lost(self, frame: FrameSent) -> bool:
+        gaps = self._gaps.get(frame.interaction_id or "", ())
+        return any(start - _ON_ITS_WAY_MS <= frame.at_ms <= end for start, end in gaps)
+
+    def acceptances(self) -> Iterator[str]:
+        latest = {record.key: record for record in self._records[self._topics.interaction_acceptance]}
+        decoder = msgspec.json.Decoder(_Kept)
+        for record in latest.values():
+            if record.value is not None:
+                kept = decoder.decode(record.value)
+                yield spell(kept.interaction_id, kept.retrieved, kept.accepted, kept.acceptance_rate)
+
+    def rates(self) -> Iterator[str]:
+        decoder = msgspec.json.Decoder(_Body)
+        for record in self._records[self._topics.acceptance_exports]:
+            body = decoder.decode(record.value or b"null")
+            yield f"{_source(record)}: {body.interaction_id} at {body.acceptance_rate!r}"
+
+
+def _source(record: Record) -> str:
+    return (header_of(record, X_SOURCE) or b"nowhere").decode()
+
+
+def _origin(record: Record) -> str:
+    names = ("topic", "partition", "offset")
+    return "/".join((header_of(record, f"__connect.errors.{name}") or b"?").decode() for name in names)
+
+
+def _ms(spelled: str | int | None, otherwise: int) -> int:
+    return from_rfc3339(spelled) if isinstance(spelled, str) else otherwise

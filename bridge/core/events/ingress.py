@@ -1,0 +1,268 @@
+"""What ingress tells: frames on their way to Kafka, the valve, pauses, sheds, subscriptions."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bridge.core.events.kinds import Counter, Event, Gauge, Histogram, Level
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramesWritten(Event):
+    """A batch is acknowledged by the brokers; `age_s` is that of its oldest record, from reading to here."""
+
+    level: ClassVar[Level] = "debug"
+    metrics: ClassVar = (
+        Counter("bridge_ingress_records", "Records acknowledged by the brokers", labels=("topic",), by="records"),
+        Counter("bridge_ingress_bytes", "Bytes of values acknowledged", labels=("topic",), by="value_bytes"),
+        Histogram("bridge_ingress_age_seconds", "From reading to acknowledged", labels=("topic",), value="age_s"),
+    )
+
+    topic: str
+    partition: int
+    records: int
+    value_bytes: int
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldingSampled(Event):
+    """What is held between the sockets and Kafka, as it is now and then."""
+
+    level: ClassVar[Level] = "debug"
+    metrics: ClassVar = (
+        Gauge("bridge_ingress_held_frames", "Frames read and not acknowledged", value="frames"),
+        Gauge("bridge_ingress_held_bytes", "Bytes read and not acknowledged", value="held_bytes"),
+        Gauge("bridge_ingress_subscriptions", "Interactions that this replica carries", value="subscriptions"),
+    )
+
+    frames: int
+    held_bytes: int
+    subscriptions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LagSampled(Event):
+    """The ranker's lag on the raw suggestions."""
+
+    level: ClassVar[Level] = "debug"
+    metrics: ClassVar = (Gauge("bridge_valve_lag_records", "Raw records that are not ranked", value="lag_records"),)
+
+    lag_records: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LagUnknown(Event):
+    """Nobody knows the ranker's lag at the moment; the valve keeps its decision for a while."""
+
+    level: ClassVar[Level] = "debug"
+    metrics: ClassVar = (Counter("bridge_valve_lag_unknown", "Samples in which nobody knew the lag"),)
+
+    unknown_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValveClosed(Event):
+    """The ranker is too far behind, or nobody has known its lag for long: the sockets are not read."""
+
+    level: ClassVar[Level] = "warning"
+    metrics: ClassVar = (
+        Counter("bridge_valve_closings", "How often the valve closed"),
+        Gauge("bridge_valve_closed", "1 while the valve is closed", fixed=1),
+    )
+
+    lag_records: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValveOpened(Event):
+    """The ranker has caught up."""
+
+    metrics: ClassVar = (Gauge("bridge_valve_closed", "1 while the valve is closed", fixed=0),)
+
+    lag_records: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingPaused(Event):
+    """The sockets are not read: TCP pushes back. `cause` is valve, queue, or bound (of what may never be shed)."""
+
+    metrics: ClassVar = (
+        Counter("bridge_ingress_pauses", "Pauses in reading", labels=("cause",)),
+        Gauge("bridge_ingress_paused", "1 while the sockets are not read", fixed=1),
+    )
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingResumed(Event):
+    """What caused the pause is over."""
+
+    metrics: ClassVar = (
+        Gauge("bridge_ingress_paused", "1 while the sockets are not read", fixed=0),
+        Histogram("bridge_ingress_pause_seconds", "How long its cause lasted", value="paused_s"),
+    )
+
+    paused_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValveOverridden(Event):
+    """The valve was closed for longer than a pause may last: frames are read and written on, so that none is lost."""
+
+    level: ClassVar[Level] = "warning"
+    metrics: ClassVar = (
+        Counter("bridge_valve_overridden", "Pauses that outlasted their bound while the valve was closed"),
+        Gauge("bridge_ingress_paused", "1 while the sockets are not read", fixed=0),
+    )
+
+    lag_records: int | None
+    paused_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseOverrun(Event):
+    """A pause reached its bound: frames are read on into the holding buffer, which sheds beyond its own bound."""
+
+    level: ClassVar[Level] = "warning"
+    metrics: ClassVar = (
+        Counter("bridge_ingress_pause_overruns", "Pauses that reached their bound", labels=("cause",)),
+        Gauge("bridge_ingress_paused", "1 while the sockets are not read", fixed=0),
+    )
+
+    cause: str
+    paused_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramesShed(Event):
+    """The holding buffer was full: lists were dropped, counted, and told on the audit topic for each interaction."""
+
+    level: ClassVar[Level] = "error"
+    metrics: ClassVar = (Counter("bridge_ingress_frames_shed", "Frames shed", labels=("cause",), by="frames"),)
+
+    cause: str
+    frames: int
+    interactions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapsTold(Event):
+    """Frames of so many interactions may have been missed; the audit topic is told from when to when for each."""
+
+    level: ClassVar[Level] = "warning"
+    metrics: ClassVar = (
+        Counter("bridge_reception_gaps", "Gaps told, one for each interaction", labels=("cause",), by="interactions"),
+    )
+
+    cause: str
+    interactions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameSetAside(Event):
+    """A frame that cannot be used is a dead letter."""
+
+    level: ClassVar[Level] = "warning"
+    metrics: ClassVar = (Counter("bridge_ingress_dead_frames", "Frames set aside", labels=("dlq_class",)),)
+
+    dlq_class: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionsStarted(Event):
+    """Interactions were subscribed by this replica for the first time; `reason` is written or takeover."""
+
+    metrics: ClassVar = (
+        Counter("bridge_subscriptions_started", "Subscriptions started", labels=("reason",), by="interactions"),
+    )
+
+    reason: str
+    interactions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionsEnded(Event):
+    """Subscriptions are over: unsubscribed, expired, or as Genesys said."""
+
+    metrics: ClassVar = (Counter("bridge_subscriptions_ended", "Subscriptions ended", by="interactions"),)
+
+    reason: str
+    interactions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionSetAside(Event):
+    """A record of the subscription topic that is no subscription is a dead letter."""
+
+    level: ClassVar[Level] = "warning"
+    metrics: ClassVar = (
+        Counter("bridge_ingress_dead_subscriptions", "Subscription records set aside", labels=("dlq_class",)),
+    )
+
+    partition: int
+    offset: int
+    dlq_class: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionsAssigned(Event):
+    """A rebalance of the subscription topic has ended."""
+
+    metrics: ClassVar = (Gauge("bridge_ingress_partitions", "Subscription partitions of this replica", value="owned"),)
+
+    owned: int
+    gained: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableReadFailed(Event):
+    """The subscription topic could not be read: its consumer is made anew; what is subscribed stays subscribed."""
+
+    level: ClassVar[Level] = "warning"
+    metrics: ClassVar = (Counter("bridge_table_failures", "Failed consumers of the subscription topic"),)
+
+    reason: str
+    retry_in_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteFailed(Event):
+    """A batch was not written; it is sent again, before anything else of its partition."""
+
+    level: ClassVar[Level] = "warning"
+    metrics: ClassVar = (
+        Counter("bridge_ingress_write_failures", "Batches that had to be sent again", labels=("topic", "reason")),
+    )
+
+    topic: str
+    partition: int
+    reason: str
+    retry_in_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProducerReplaced(Event):
+    """A batch failed for good, so its producer is replaced; the old one finishes what it has under way."""
+
+    level: ClassVar[Level] = "warning"
+    metrics: ClassVar = (Counter("bridge_producers_replaced", "Producers replaced", labels=("topic", "reason")),)
+
+    topic: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordsAbandoned(Event):
+    """The stop's deadline came before Kafka took everything: these records are lost."""
+
+    level: ClassVar[Level] = "error"
+    metrics: ClassVar = (
+        Counter("bridge_ingress_records_abandoned", "Records lost at a stop", labels=("topic",), by="records"),
+    )
+
+    topic: str
+    records: int

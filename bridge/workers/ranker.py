@@ -1,0 +1,119 @@
+"""raw-suggestions -> ranked-suggestions."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from bridge.core import ranking
+from bridge.core.dead_letters import malformed_letter
+from bridge.core.errors import MalformedError
+from bridge.core.events.hops import BatchRanked
+from bridge.core.records import Kind, NewRecord, Origin, Record, headers_from, origin_of
+from bridge.core.topics import MAX_RECORD_BYTES, Topics
+from bridge.core.values import audit_of, check_key
+from bridge.ports import Clock, Emit, Number
+
+RANK_VERSION = "x-rank-version"
+
+# One transaction; and how much of it is ranked before other numbers have their turn (about 5 ms).
+_MAX_BATCH_RECORDS = 4_000
+_SLICE_RECORDS = 200
+
+
+class Ranker:
+    """The hop that ranks. It has no state: a record alone decides what is made of it."""
+
+    def __init__(self, *, options: ranking.Options, topics: Topics, emit: Emit, clock: Clock) -> None:
+        self._options = options
+        self._topics = topics
+        self._version = ranking.version(options)
+        self._emit = emit
+        self._clock = clock
+
+    def restore(self, record: Record) -> None:
+        """There is no state topic, so nothing to restore."""
+
+    async def work(self, number: Number) -> None:
+        """Ranks what the number has until it drains; a batch is one transaction."""
+        while (batch := await number.take(max_records=_MAX_BATCH_RECORDS)) is not None:
+            written = await self._rank(batch.records)
+            await number.commit(written, batch.positions)
+            if batch.records:
+                self._tell(number.number, batch.records, written)
+
+    async def _rank(self, records: Sequence[Record]) -> list[NewRecord]:
+        written: list[NewRecord] = []
+        for at in range(0, len(records), _SLICE_RECORDS):
+            taken = records[at : at + _SLICE_RECORDS]
+            written += rank_batch(taken, options=self._options, topics=self._topics, version=self._version)
+            await asyncio.sleep(0)
+        return written
+
+    def _tell(self, number: int, records: Sequence[Record], written: Sequence[NewRecord]) -> None:
+        ranked = sum(record.topic == self._topics.ranked_suggestions for record in written)
+        dead = sum(record.topic == self._topics.dlq_ranker for record in written)
+        oldest_ms = min(record.timestamp for record in records)
+        self._emit(
+            BatchRanked(
+                number=number,
+                records=len(records),
+                ranked=ranked,
+                withheld=len(records) - ranked - dead,
+                dead=dead,
+                age_s=max(0, self._clock() - oldest_ms) / 1000,
+            )
+        )
+
+
+def rank_batch(records: Iterable[Record], *, options: ranking.Options, topics: Topics, version: str) -> list[NewRecord]:
+    """What is to be written for raw records: for each its ranked list, if anything is left of it, and an audit event.
+
+    A record that cannot be used becomes a dead letter instead. The same records give the same bytes and headers.
+    """
+    written: list[NewRecord] = []
+    for record in records:
+        try:
+            written += _rank_record(record, options=options, topics=topics, version=version)
+        except MalformedError as error:
+            written.append(malformed_letter(record, error, topic=topics.dlq_ranker, worker="ranker"))
+    return written
+
+
+def _rank_record(record: Record, *, options: ranking.Options, topics: Topics, version: str) -> tuple[NewRecord, ...]:
+    origin = origin_of(record)
+    ranked = ranking.rank(record.value, at_ms=origin.at_ms, options=options)
+    check_key(record, ranked.interaction_id)
+    if ranked.value is None:
+        return (_withheld(origin, ranked, topic=topics.suggestion_audit),)
+    headers = headers_from(origin, kind=Kind.RANKED, subject=ranked.interaction_id)
+    listed = NewRecord(
+        topic=topics.ranked_suggestions,
+        key=record.key,
+        value=ranked.value,
+        headers=(*headers, (RANK_VERSION, version.encode())),
+    )
+    if listed.size > MAX_RECORD_BYTES:
+        raise MalformedError("oversize", f"the ranked list would take {listed.size} bytes")
+    return listed, _retrieved(origin, ranked, topic=topics.suggestion_audit)
+
+
+def _retrieved(origin: Origin, ranked: ranking.Ranking, *, topic: str) -> NewRecord:
+    return audit_of(
+        origin,
+        topic,
+        "suggestions_retrieved",
+        ranked.interaction_id,
+        count=ranked.ranked,
+        latencyMs=ranked.latency_ms,
+    )
+
+
+def _withheld(origin: Origin, ranked: ranking.Ranking, *, topic: str) -> NewRecord:
+    # Nothing is left, so all that were received were below.
+    return audit_of(
+        origin,
+        topic,
+        "suggestions_withheld",
+        ranked.interaction_id,
+        received=ranked.received,
+        belowThreshold=ranked.received,
+    )

@@ -1,0 +1,113 @@
+"""What a dead letter carries."""
+
+import pytest
+
+from bridge.core.dead_letters import CLASSES, dead_frame, dead_letter, malformed_letter
+from bridge.core.errors import MalformedError
+from bridge.core.records import StoredRecord
+from bridge.core.topics import MAX_DEAD_LETTER_BYTES
+
+_SOURCE = StoredRecord(
+    topic="suggestion-clicks",
+    partition=3,
+    offset=9,
+    timestamp=1_000,
+    key=b"\xff",
+    value=b"{]",
+    headers=(("ce_id", b"x"), ("custom", b"\xfe"), ("custom", b"")),
+)
+
+
+def test_keeps_key_value_and_headers_byte_for_byte_and_adds_what_failed() -> None:
+    letter = dead_letter(
+        _SOURCE,
+        topic="dlq.exports",
+        worker="exporter",
+        dlq_class="http-refused",
+        reason="the KMP refuses it",
+        stage="TASK_PUT",
+        attempts=4,
+        http_status=422,
+    )
+    assert (letter.topic, letter.key, letter.value) == ("dlq.exports", b"\xff", b"{]")
+    assert letter.headers[:3] == _SOURCE.headers
+    assert letter.headers[3:] == (
+        ("x-dlq-class", b"http-refused"),
+        ("x-dlq-reason", b"the KMP refuses it"),
+        ("x-dlq-worker", b"exporter"),
+        ("x-dlq-attempts", b"4"),
+        ("x-dlq-first-at", b"1970-01-01T00:00:01.000Z"),
+        ("x-dlq-http-status", b"422"),
+        ("x-dlq-size", b"2"),
+        ("__connect.errors.stage", b"TASK_PUT"),
+        ("__connect.errors.exception.class.name", b"bridge.http-refused"),
+        ("__connect.errors.exception.message", b"the KMP refuses it"),
+        ("x-dlq-replay-count", b"0"),
+        ("__connect.errors.topic", b"suggestion-clicks"),
+        ("__connect.errors.partition", b"3"),
+        ("__connect.errors.offset", b"9"),
+    )
+
+
+def test_a_replayed_record_keeps_its_count() -> None:
+    replayed = StoredRecord(topic="t", headers=(("x-dlq-replay-count", b"2"),))
+    letter = dead_letter(replayed, topic="d", worker="tally", dlq_class="schema", reason="r", stage="s")
+    assert [value for name, value in letter.headers if name == "x-dlq-replay-count"] == [b"2"]
+    assert "x-dlq-http-status" not in dict(letter.headers)
+
+
+def test_what_could_not_be_read_says_whether_it_was_the_key_or_the_value() -> None:
+    stages = {
+        dlq_class: dict(
+            malformed_letter(_SOURCE, MalformedError(dlq_class, "r"), topic="dlq.clicks", worker="tally").headers
+        )["__connect.errors.stage"]
+        for dlq_class in ("schema", "key-mismatch")
+    }
+    assert stages == {"schema": b"VALUE_CONVERTER", "key-mismatch": b"KEY_CONVERTER"}
+
+
+@pytest.mark.parametrize(
+    ("source", "kept"),
+    [
+        (StoredRecord(topic="t", key=b"k", value=b"v" * 2_000_000, headers=(("h", b"x"),)), (b"k", 2_000_000, b"x")),
+        (StoredRecord(topic="t", key=b"k", value=b"v" * 3_000_000, headers=(("h", b"x"),)), (b"k", 524_288, b"x")),
+        (StoredRecord(topic="t", key=b"k" * 3_000_000, value=b"v", headers=(("h", b"x"),)), (None, 1, None)),
+        (StoredRecord(topic="t", key=b"k" * 3_000_000, value=None), (None, 0, None)),
+        (StoredRecord(topic="t", key=b"k", value=b"v", headers=(("h", b"x" * 3_000_000),)), (None, 1, None)),
+    ],
+)
+def test_what_has_no_room_on_the_topic_is_cut(
+    source: StoredRecord, kept: tuple[bytes | None, int, bytes | None]
+) -> None:
+    """A batch may be small on the topic and large in truth: it was compressed."""
+    letter = malformed_letter(source, MalformedError("oversize", "r"), topic="dlq.clicks", worker="tally")
+    headers = dict(letter.headers)
+    assert (letter.key, len(letter.value or b""), headers.get("h")) == kept
+    assert headers["x-dlq-size"] == b"%d" % len(source.value or b"")
+    assert headers["__connect.errors.topic"] == b"t"
+    assert letter.size <= MAX_DEAD_LETTER_BYTES
+
+
+def test_a_frame_has_no_place_but_its_real_size() -> None:
+    letter = dead_frame(
+        b"cut", topic="dlq.ingress", partition=5, dlq_class="oversize", reason="too large", size=900_000, at_ms=0
+    )
+    headers = dict(letter.headers)
+    assert (letter.key, letter.value, letter.partition) == (None, b"cut", 5)
+    assert headers["x-dlq-size"] == b"900000"
+    assert headers["x-dlq-worker"] == b"ingress"
+    assert headers["x-dlq-replay-count"] == b"0"
+    assert not any(name.startswith("__connect.errors.topic") for name in headers)
+
+
+def test_the_classes_are_the_promised_ones() -> None:
+    assert CLASSES == (
+        "decode",
+        "schema",
+        "oversize",
+        "inflate",
+        "misplaced",
+        "key-mismatch",
+        "http-refused",
+        "expired",
+    )
