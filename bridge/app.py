@@ -43,6 +43,7 @@ WORKERS = ("ingress", "ranker", "tally", "exporter")
 
 EXIT_DRAINED, EXIT_FAILED, EXIT_CUT_SHORT, EXIT_WRONG_SETUP = 0, 1, 75, 78
 
+_SECOND_WISH_S = 1.0
 # A worker that has had something to do for so long without finishing any of it is taken for stuck. Above every
 # deadline that ends in a retry (transactions, rebalances, restores).
 _STUCK_AFTER_S = 120.0
@@ -119,10 +120,10 @@ class App:
         """Waits for Kafka within `run.start_timeout_s`; the topics must be there, and equal in partitions."""
         give_up_s = monotonic() + self._settings.run.start_timeout_s
         tries = 0
-        while True:
+        problems: list[str] | None = None
+        while problems is None:
             try:
                 problems = await kafka_topics.check(self._clients, self._topics, timeout_s=_answer_s(give_up_s))
-                break
             except UnavailableError as error:
                 tries += 1
                 await self._wait_again(error, tries, give_up_s)
@@ -165,6 +166,7 @@ class App:
             self._settings.genesys,
             context_window_s=options.context_window_s,
             suggestion_types=options.suggestion_types,
+            max_frame_bytes=options.max_frame_bytes,
             clock=_now_ms,
             monotonic=monotonic,
             chance=random.random,
@@ -185,6 +187,7 @@ class App:
             topic=self._topics.interaction_subscriptions,
             emit=self._emit,
         )
+        stack.push_async_callback(table.stop)
         ingress = Ingress(
             options,
             self._settings.valve,
@@ -261,6 +264,9 @@ class App:
                 await asyncio.wait(running.values())
                 exit_code = await stop if self._stopping.is_set() else EXIT_DRAINED
                 stop.cancel()
+        except asyncio.CancelledError:
+            exit_code = EXIT_CUT_SHORT
+            raise
         finally:
             drained_s = monotonic() - self._stop_asked_s if self._stop_asked_s else 0.0
             self._emit(ProcessStopped(exit_code=exit_code, drained_s=drained_s))
@@ -299,20 +305,21 @@ async def run(settings: Settings, workers: Sequence[str], *, emit: Emit, registr
     app = App(settings, workers, emit=emit, registry=registry)
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
-    asked: list[signal.Signals] = []
+    asked_s: list[float] = []
 
     def on_signal(number: signal.Signals) -> None:
-        asked.append(number)
         app.stop(number.name)
-        if len(asked) > 1 and task is not None:
+        # One stop may signal a process twice, itself and by its group: only a later signal is a second wish.
+        if asked_s and monotonic() - asked_s[0] > _SECOND_WISH_S and task is not None:
             task.cancel()
+        asked_s.append(monotonic())
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
     try:
         return await app.run()
     except asyncio.CancelledError:
-        if len(asked) > 1:
+        if len(asked_s) > 1:
             return EXIT_CUT_SHORT
         raise
     except ExceptionGroup as errors:

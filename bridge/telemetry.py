@@ -139,6 +139,7 @@ def start_logging(
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
+    handler.addFilter(_is_worth_a_line)
     logging.basicConfig(level=foreign_level, handlers=[handler], force=True)
     logger: FilteringBoundLogger = structlog.wrap_logger(
         structlog.WriteLogger(stream),
@@ -146,6 +147,17 @@ def start_logging(
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
     )
     return logger
+
+
+# What aiokafka warns of though it is a normal step, and retried: the broker still writes the former transaction's
+# markers (KIP-890); a broker or coordinator that moves or starts. What comes of it is told by our own events.
+_EVERYDAY = re.compile(r"NotEnoughReplicasError|CoordinatorNotAvailableError|NotCoordinatorForGroupError|NotLeaderFor")
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    return not (
+        record.name.startswith("aiokafka") and record.exc_info is None and _EVERYDAY.search(record.getMessage())
+    )
 
 
 def _text_renderer(*, colors: bool) -> Processor:

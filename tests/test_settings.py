@@ -88,21 +88,21 @@ def test_a_name_without_two_underscores_is_no_option(monkeypatch: pytest.MonkeyP
 
 
 def test_every_fault_is_told_at_once(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = write('[kafka]\nprefx = "a"\nsession_timeout_ms = 1\n[ranking]\nmin_confidence = "high"\n[kakfa]\n')
+    file = write('[kafka]\nprefx = "a"\nsession_timeout_ms = 1\n[ranking]\nmin_confidence = "high"\n[kafkas]\n')
     monkeypatch.setenv("BRIDGE_TOPICS__PARTITIONS", "many")
     monkeypatch.setenv("BRIDGE_INGRESS__OVERFLOW", "drop")
     monkeypatch.setenv("BRIDGE_INGRESS__INTERACTIONS", "a, b")
-    monkeypatch.setenv("BRIDGE_HTPT__PORT", "80")
+    monkeypatch.setenv("BRIDGE_HTTPS__PORT", "80")
     monkeypatch.setenv("BRIDGE_HTTP__PROT", "80")
     monkeypatch.setenv("BRIDGE_KMP__ALLOW_PLAINTEXT", "perhaps")
     assert sorted(_faults(file, "log.level=loud")) == [
-        "htpt: is no section; did you mean http?",
         "http.prot: is no option; did you mean port?",
+        "https: is no section; did you mean http?",
         'ingress.interactions: must be a list, got "a, b"',
         'ingress.overflow: must be one of write, shed, block, got "drop"',
         "kafka.prefx: is no option; did you mean prefix?",
         "kafka.session_timeout_ms: must be from 1000 to 300000, got 1",
-        "kakfa: is no section; did you mean kafka?",
+        "kafkas: is no section; did you mean kafka?",
         'kmp.allow_plaintext: must be true or false, got "perhaps"',
         'log.level: must be one of debug, info, warning, error, got "loud"',
         'ranking.min_confidence: must be a number, got "high"',

@@ -163,6 +163,15 @@ def test_libraries_log_warnings_in_the_same_form() -> None:
     assert (line["event"], line["level"], line["logger"]) == ("Unable to connect", "warning", "aiokafka.client")
 
 
+def test_what_the_kafka_client_mends_by_itself_is_no_line() -> None:
+    stream = io.StringIO()
+    _logger(stream)
+    logging.getLogger("aiokafka.producer.sender").warning("Got error produce response: NotEnoughReplicasError")
+    assert stream.getvalue() == ""
+    logging.getLogger("httpx").warning("NotEnoughReplicasError")
+    assert "NotEnoughReplicasError" in stream.getvalue()
+
+
 def test_libraries_can_be_silenced() -> None:
     stream = io.StringIO()
     _logger(stream, foreign_level=SILENT)

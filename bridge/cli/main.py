@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli import check, run, simulate, subscriptions, tail, topics
+from bridge.cli import check, demo, run, simulate, subscriptions, tail, topics
 from bridge.cli.console import Line
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("subscribe")(subscriptions.subscribe)
 app.command("unsubscribe")(subscriptions.unsubscribe)
 app.command("tail")(tail.tail)
 app.add_typer(simulate.app, name="simulate")
+app.command("demo")(demo.demo)
 
 
 @app.callback()

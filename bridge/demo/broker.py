@@ -7,6 +7,7 @@ import threading
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
+from typing import IO, Self
 
 from bridge.core.errors import StartError
 
@@ -25,7 +26,7 @@ class EmbeddedBroker:
     def bootstrap_servers(self) -> str:
         return f"127.0.0.1:{self._port}"
 
-    def __enter__(self) -> "EmbeddedBroker":
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -33,14 +34,14 @@ class EmbeddedBroker:
         self.stop()
 
     def start(self) -> None:
-        """Starts the broker and returns once it listens; raises StartError where it is not installed or does not start."""
+        """Starts the broker and returns once it listens; raises StartError where it is not installed or fails."""
         self._process = subprocess.Popen(  # noqa: S603 - our own dependency, fixed arguments
             [_binary(), "start", "--only", "kafka", "--kafka-port", str(self._port), "--data-dir", str(self._folder)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        if not self._until_listening():
+        if not _until_listening(self._process, _output_of(self._process)):
             self.stop()
             raise StartError("the embedded broker did not start", remedy="run `noida-db start --only kafka` to see why")
 
@@ -53,20 +54,25 @@ class EmbeddedBroker:
             self._process.wait(timeout=10)
         self._process.kill()
         self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        _output_of(self._process).close()
         self._process = None
 
-    def _until_listening(self) -> bool:
-        """False if the broker ended, or did not say within 30 s that it listens."""
-        assert self._process is not None and self._process.stdout is not None
-        give_up = threading.Timer(_START_S, self._process.kill)
-        give_up.start()
-        try:
-            # Its last line once all its ports are open.
-            return any("Ctrl-C to stop" in line for line in self._process.stdout)
-        finally:
-            give_up.cancel()
+
+def _until_listening(process: subprocess.Popen[str], output: IO[str]) -> bool:
+    """False if the broker ended, or did not say within 30 s that it listens."""
+    give_up = threading.Timer(_START_S, process.kill)
+    give_up.start()
+    try:
+        # Its last line once all its ports are open.
+        return any("Ctrl-C to stop" in line for line in output)
+    finally:
+        give_up.cancel()
+
+
+def _output_of(process: subprocess.Popen[str]) -> IO[str]:
+    if process.stdout is None:
+        raise TypeError("the process was started without a pipe")
+    return process.stdout
 
 
 def _binary() -> Path:

@@ -70,12 +70,16 @@ async def test_metrics_are_those_of_the_registry() -> None:
 
 async def test_any_free_port_is_told_by_an_event() -> None:
     told: list[Event] = []
+
+    def emit(event: Event) -> None:
+        told.append(event)
+
     async with serve(
         Options(port=0),
         alive=tuple,
         conditions=tuple,
         registry=CollectorRegistry(),
-        emit=lambda event: told.append(event),
+        emit=emit,
     ) as port:
         assert port > 0
     assert told == [HttpListening(host="127.0.0.1", port=port)]

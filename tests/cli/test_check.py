@@ -7,7 +7,11 @@ from typing import Any
 
 import orjson
 import pytest
+from websockets.asyncio.client import connect
 
+from bridge.adapters.genesys.options import Options as GenesysOptions
+from bridge.adapters.genesys.options import socket_url
+from bridge.adapters.genesys.rest import open_rest
 from bridge.adapters.kafka.clients import Clients, Options
 from bridge.adapters.kafka.topics import apply
 from bridge.cli.check import kmp_finding
@@ -169,9 +173,14 @@ async def test_429_that_lasts_fails_within_the_time_of_a_start(genesys: GenesysS
 
 async def test_a_full_quota_fails(genesys: GenesysSimulator, kmp: KmpSimulator) -> None:
     """T3."""
-    found = await _found(_options(genesys, kmp) | _AWAY, "--set", "genesys.max_connections=1")
-    assert found["genesys quota"]["reason"] == "0 of 1 connections are in use"
-    assert found["genesys quota"]["ok"]
+    options = _options(genesys, kmp) | _AWAY
+    asked = GenesysOptions(base_url=genesys.base_url, client_id=CLIENT, client_secret=CLIENT)
+    async with open_rest(asked, clock=lambda: 0, emit=lambda event: None) as rest:
+        headers = {"Authorization": f"Bearer {await rest.tokens.token()}"}
+    async with connect(socket_url(asked), additional_headers=headers):
+        found = await _found(options, "--set", "genesys.max_connections=1")
+    assert not found["genesys quota"]["ok"]
+    assert found["genesys quota"]["reason"] == "1 of 1 connections are in use"
 
 
 @pytest.mark.parametrize(

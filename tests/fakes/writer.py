@@ -15,18 +15,19 @@ class FakeWriter:
         """The largest batch, in records."""
         self.written: dict[tuple[str, int], list[NewRecord]] = defaultdict(list)
         self.batches: list[list[NewRecord]] = []
-        self._is_there = asyncio.Event()
-        self._is_there.set()
+        self._away: dict[int | None, asyncio.Event] = {}
         self._changed = asyncio.Condition()
         self._under_way: set[tuple[str, int]] = set()
 
-    def go_away(self) -> None:
-        """From now on nothing is acknowledged."""
-        self._is_there.clear()
+    def go_away(self, partition: int | None = None) -> None:
+        """From now on nothing is acknowledged; of one partition only, if one is given."""
+        self._away[partition] = asyncio.Event()
 
     def come_back(self) -> None:
         """Everything that waits is written."""
-        self._is_there.set()
+        away, self._away = self._away, {}
+        for event in away.values():
+            event.set()
 
     def on(self, topic: str) -> list[NewRecord]:
         """What was written to a topic, partition by partition."""
@@ -48,7 +49,8 @@ class FakeWriter:
         assert lane not in self._under_way, "one call at a time for each topic and partition"
         self._under_way.add(lane)
         try:
-            await self._is_there.wait()
+            while away := self._away.get(None) or self._away.get(partition):
+                await away.wait()
             batch = list(records[: self.at_most])
             async with self._changed:
                 self.written[lane] += batch

@@ -10,9 +10,17 @@ from bridge.adapters.genesys.options import Options
 from bridge.adapters.genesys.stopping import Stop
 from bridge.adapters.genesys.traffic import Defaults, Ending, Traffic
 from bridge.adapters.genesys.wanted import Wanted
+from bridge.core.dialects.agentassist import Session
 from bridge.core.errors import StartError
-from bridge.core.events.genesys import QuotaFree, QuotaFull, ReconnectScheduled, SocketClosed, SocketOpened
-from bridge.core.reconnect import Backoff, Streak, next_try, rule_of
+from bridge.core.events.genesys import (
+    QuotaFree,
+    QuotaFull,
+    ReconnectScheduled,
+    ResumeScheduled,
+    SocketClosed,
+    SocketOpened,
+)
+from bridge.core.reconnect import Backoff, NextTry, Streak, next_try, rule_of
 from bridge.ports import Clock, Emit, Intake
 
 _UNREADY_AFTER_FAILURES = 10
@@ -24,6 +32,7 @@ class Shared:
 
     options: Options
     defaults: Defaults
+    max_frame_bytes: int
     clock: Clock
     monotonic: Callable[[], float]
     chance: Callable[[], float]
@@ -43,6 +52,7 @@ class Socket:
         self._streak = Streak()
         self._is_open = False
         self._is_full = False
+        self._is_refused = False
         self._trouble = "no socket is open yet"
 
     @property
@@ -51,7 +61,8 @@ class Socket:
         if self._is_open or not len(self.wanted):
             return None
         failures = self._streak.failures
-        if self._is_full or not self._shared.had_good_start or failures >= _UNREADY_AFTER_FAILURES:
+        is_barred = self._is_full or self._is_refused or not self._shared.had_good_start
+        if is_barred or failures >= _UNREADY_AFTER_FAILURES:
             return self._trouble if failures < 2 else f"{self._trouble} ({failures} failures in a row)"
         return None
 
@@ -79,6 +90,7 @@ class Socket:
         except RefusedError as error:
             if not self._shared.had_good_start:
                 raise
+            self._is_refused = True
             await self._wait_after(error.cause, str(error))
             return None
         except FailedError as error:
@@ -91,6 +103,7 @@ class Socket:
         shared = self._shared
         traffic = Traffic(
             opened.connection,
+            Session(max_frame_bytes=shared.max_frame_bytes),
             self.wanted,
             intake,
             number=self._number,
@@ -131,11 +144,7 @@ class Socket:
                 f"Genesys: gave up after {failures} failures in a row, the last: {reason}",
                 remedy="see what the reason says, or raise genesys.max_tries (0 = no end)",
             )
-        shared.emit(
-            ReconnectScheduled(
-                socket=self._number, cause=cause, reason=reason, delay_s=coming.delay_s, failures=failures
-            )
-        )
+        self._tell_wait(coming, reason)
         await asyncio.sleep(coming.delay_s)
 
     async def _wait_for_quota(self, full: QuotaFullError) -> None:
@@ -143,11 +152,22 @@ class Socket:
         self._shared.emit(QuotaFull(socket=self._number, active=full.active, limit=full.limit))
         await asyncio.sleep(self._shared.options.quota_poll_s)
 
+    def _tell_wait(self, coming: NextTry, reason: str) -> None:
+        number, cause, delay_s = self._number, coming.rule.cause, coming.delay_s
+        if coming.rule.is_failure:
+            failures = coming.streak.failures
+            self._shared.emit(
+                ReconnectScheduled(socket=number, cause=cause, reason=reason, delay_s=delay_s, failures=failures)
+            )
+        else:
+            self._shared.emit(ResumeScheduled(socket=number, cause=cause, delay_s=delay_s))
+
     def _tell_opened(self) -> None:
         shared = self._shared
         if self._is_full:
             self._is_full = False
             shared.emit(QuotaFree(socket=self._number))
+        self._is_refused = False
         self._is_open = shared.had_good_start = True
         shared.open_sockets += 1
         shared.emit(SocketOpened(socket=self._number, open_sockets=shared.open_sockets))

@@ -9,6 +9,7 @@ from bridge.adapters.genesys.rest import open_rest
 from bridge.adapters.genesys.socket import Shared, Socket
 from bridge.adapters.genesys.stopping import Stop
 from bridge.adapters.genesys.traffic import Defaults
+from bridge.core.dialects.agentassist import MAX_FRAME_BYTES
 from bridge.core.errors import StartError
 from bridge.core.values import Subscription
 from bridge.ports import Clock, Condition, Emit, Intake
@@ -26,6 +27,7 @@ class GenesysSockets:
         *,
         context_window_s: float,
         suggestion_types: tuple[str, ...],
+        max_frame_bytes: int = MAX_FRAME_BYTES,
         clock: Clock,
         monotonic: Callable[[], float],
         chance: Callable[[], float],
@@ -34,6 +36,7 @@ class GenesysSockets:
         self._shared = Shared(
             options=options,
             defaults=Defaults(context_window_s=context_window_s, suggestion_types=suggestion_types),
+            max_frame_bytes=max_frame_bytes,
             clock=clock,
             monotonic=monotonic,
             chance=chance,

@@ -28,11 +28,9 @@ class Stop:
         await self._event.wait()
 
     @asynccontextmanager
-    async def breaks(self, *, after_s: float | None = None) -> AsyncIterator[None]:
-        """A block that ends at its next wait once the stop is set, or `after_s` seconds have passed."""
-        if self.is_set:
-            after_s = 0
-        scope = asyncio.timeout(after_s)
+    async def breaks(self) -> AsyncIterator[None]:
+        """A block that ends at its next wait once the stop is set."""
+        scope = asyncio.timeout(0 if self.is_set else None)
         try:
             async with scope:
                 self._scopes.add(scope)

@@ -58,6 +58,7 @@ class Traffic:
     def __init__(
         self,
         connection: ClientConnection,
+        session: Session,
         wanted: Wanted,
         intake: Intake,
         *,
@@ -70,6 +71,7 @@ class Traffic:
         emit: Emit,
     ) -> None:
         self._connection = connection
+        self._session = session
         self._wanted = wanted
         self._intake = intake
         self._number = number
@@ -79,7 +81,6 @@ class Traffic:
         self._clock = clock
         self._monotonic = monotonic
         self._emit = emit
-        self._session = Session()
         self._opened_at_s = monotonic()
         self._frames = 0
         self._frames_told = 0
@@ -169,7 +170,7 @@ class Traffic:
         if self._is_closed_by_us:
             cause = None
         lived_s = self._monotonic() - self._opened_at_s
-        return Ending(code=code, cause=cause, lived_s=lived_s, was_good=self.is_good)
+        return Ending(code=int(code), cause=cause, lived_s=lived_s, was_good=self.is_good)
 
     # -- sending -------------------------------------------------------------------------------------------------------
 

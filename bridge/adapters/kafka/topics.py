@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from bridge.core.topics import TopicPlan, Topics
 
 _ADMIN_S = 30.0
 _STOP_S = 5.0
+_HEARD_S = 5.0
 # DescribeConfigs: the value was set on the topic itself (`DescribeConfigsResponse.ConfigSource.TOPIC_CONFIG`).
 _SET_ON_TOPIC = 1
 
@@ -199,6 +200,18 @@ async def _mend(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan], states: 
     for answer in await admin.alter_configs(resources):
         for code, message, _type, name in answer.resources:
             _refuse(code, f"cannot change the settings of topic {name}: {message}")
+    with suppress(TimeoutError):  # It is done; only the brokers have not all heard of it.
+        async with asyncio.timeout(_HEARD_S):
+            await _until_in_force(admin, plans)
+
+
+async def _until_in_force(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan]) -> None:
+    """Waits until the brokers tell the settings as planned, so that whoever looks next finds them."""
+    while True:
+        states = await _states(admin, [plan.name for plan in plans])
+        if not any(_differences(actual=states[plan.name].configs, planned=plan.configs) for plan in plans):
+            return
+        await asyncio.sleep(0.1)
 
 
 def _refuse(code: int, problem: str) -> None:

@@ -137,7 +137,7 @@ async def _hand_over(
     batch = producer.create_batch()
     for record in records:
         # The first record of a batch is always taken, whatever its size.
-        taken = batch.append(timestamp=record.timestamp, key=record.key, value=record.value, headers=record.headers)
+        taken = batch.append(timestamp=record.timestamp, key=record.key, value=record.value, headers=list(record.headers))
         if taken is None:
             break
     batch.close()

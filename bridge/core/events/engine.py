@@ -26,6 +26,7 @@ class NumbersAssigned(Event):
 class NumberRestored(Event):
     """A number is running: its former owner is fenced, its state is read, its positions are known."""
 
+    level: ClassVar[Level] = "debug"
     metrics: ClassVar = (
         Histogram(
             "bridge_restore_seconds",

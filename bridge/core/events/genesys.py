@@ -12,8 +12,12 @@ _SOCKETS = "bridge_genesys_sockets"
 _SOCKETS_HELP = "Open sockets to Genesys"
 _QUOTA_FULL = "bridge_genesys_quota_full"
 _QUOTA_FULL_HELP = "1 while Genesys has no connection left for a socket that is wanted"
+_RECONNECTS = "bridge_genesys_reconnects"
+_RECONNECTS_HELP = "Times that a socket had to be opened again"
+_FAILURES = "bridge_genesys_failures_in_a_row"
+_FAILURES_HELP = "Failures since the socket was last good"
 _SUBSCRIPTIONS = "bridge_genesys_subscriptions"
-_SUBSCRIPTIONS_HELP = "Interactions that are subscribed on open sockets"
+_SUBSCRIPTIONS_HELP = "Interactions that are subscribed on the open socket"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,7 @@ class SocketClosed(Event):
     metrics: ClassVar[tuple[Metric, ...]] = (
         Counter("bridge_genesys_sockets_closed", "Sockets to Genesys that are gone", labels=("cause",)),
         Gauge(_SOCKETS, _SOCKETS_HELP, value="open_sockets"),
+        Gauge(_SUBSCRIPTIONS, _SUBSCRIPTIONS_HELP, labels=("socket",), fixed=0),
     )
 
     socket: int
@@ -55,13 +60,24 @@ class SocketClosed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeScheduled(Event):
+    """Genesys closed a socket as it should; it will be opened again at once."""
+
+    metrics: ClassVar[tuple[Metric, ...]] = (Counter(_RECONNECTS, _RECONNECTS_HELP, labels=("cause",)),)
+
+    socket: int
+    cause: str
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReconnectScheduled(Event):
-    """A socket will be opened again. `failures` are those in a row; a normal closure is none."""
+    """A socket failed, or could not be opened; it will be tried again. `failures` are those in a row."""
 
     level: ClassVar[Level] = "warning"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Counter("bridge_genesys_reconnects", "Times that a socket had to be opened again", labels=("cause",)),
-        Gauge("bridge_genesys_failures_in_a_row", "Failures since a socket was last good", value="failures"),
+        Counter(_RECONNECTS, _RECONNECTS_HELP, labels=("cause",)),
+        Gauge(_FAILURES, _FAILURES_HELP, labels=("socket",), value="failures"),
     )
 
     socket: int
@@ -75,9 +91,7 @@ class ReconnectScheduled(Event):
 class SocketProvedGood(Event):
     """Failures in a row have ended: a socket carries suggestions or has lasted."""
 
-    metrics: ClassVar[tuple[Metric, ...]] = (
-        Gauge("bridge_genesys_failures_in_a_row", "Failures since a socket was last good", fixed=0),
-    )
+    metrics: ClassVar[tuple[Metric, ...]] = (Gauge(_FAILURES, _FAILURES_HELP, labels=("socket",), fixed=0),)
 
     socket: int
 
@@ -87,7 +101,7 @@ class QuotaFull(Event):
     """Genesys has no connection left: a socket that is wanted waits."""
 
     level: ClassVar[Level] = "warning"
-    metrics: ClassVar[tuple[Metric, ...]] = (Gauge(_QUOTA_FULL, _QUOTA_FULL_HELP, fixed=1),)
+    metrics: ClassVar[tuple[Metric, ...]] = (Gauge(_QUOTA_FULL, _QUOTA_FULL_HELP, labels=("socket",), fixed=1),)
 
     socket: int
     active: int
@@ -98,7 +112,7 @@ class QuotaFull(Event):
 class QuotaFree(Event):
     """Genesys has a connection left again."""
 
-    metrics: ClassVar[tuple[Metric, ...]] = (Gauge(_QUOTA_FULL, _QUOTA_FULL_HELP, fixed=0),)
+    metrics: ClassVar[tuple[Metric, ...]] = (Gauge(_QUOTA_FULL, _QUOTA_FULL_HELP, labels=("socket",), fixed=0),)
 
     socket: int
 
@@ -111,7 +125,7 @@ class SubscriptionsSent(Event):
     metrics: ClassVar[tuple[Metric, ...]] = (
         Counter("bridge_genesys_subscribes", "Subscriptions sent", by="subscribed"),
         Counter("bridge_genesys_unsubscribes", "Ends of subscriptions sent", by="unsubscribed"),
-        Gauge(_SUBSCRIPTIONS, _SUBSCRIPTIONS_HELP, value="subscriptions"),
+        Gauge(_SUBSCRIPTIONS, _SUBSCRIPTIONS_HELP, labels=("socket",), value="subscriptions"),
     )
 
     socket: int

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from bridge.adapters.genesys.options import Options
 from bridge.adapters.genesys.sockets import GenesysSockets
+from bridge.core.dialects.agentassist import MAX_FRAME_BYTES
 from bridge.core.events.kinds import Event
 from bridge.core.values import Subscription
 from tests.adapters.genesys.intake import RecordingIntake
@@ -60,7 +61,11 @@ def options_for(genesys: GenesysServer, **changed: object) -> Options:
 
 @asynccontextmanager
 async def running(
-    genesys: GenesysServer, *wanted: str, monotonic: Callable[[], float] = time.monotonic, **changed: object
+    genesys: GenesysServer,
+    *wanted: str,
+    monotonic: Callable[[], float] = time.monotonic,
+    max_frame_bytes: int = MAX_FRAME_BYTES,
+    **changed: object,
 ) -> AsyncIterator[Running]:
     """Sockets that want these interactions from the start; stopped at the end."""
     events: list[Event] = []
@@ -73,6 +78,7 @@ async def running(
         options_for(genesys, **changed),
         context_window_s=300,
         suggestion_types=("knowledge", "process"),
+        max_frame_bytes=max_frame_bytes,
         clock=lambda: time.time_ns() // 1_000_000,
         monotonic=monotonic,
         chance=lambda: 0.1,

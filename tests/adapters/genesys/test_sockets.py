@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from websockets.frames import Opcode
 
-from bridge.adapters.genesys import traffic
+from bridge.adapters.genesys import sockets, traffic
 from bridge.core.dialects.agentassist import Notice, Suggestions
 from bridge.core.errors import StartError
 from bridge.core.events.genesys import (
@@ -19,6 +19,7 @@ from bridge.core.events.genesys import (
     QuotaFree,
     QuotaFull,
     ReconnectScheduled,
+    ResumeScheduled,
     SocketClosed,
     SocketOpened,
     SocketProvedGood,
@@ -333,6 +334,15 @@ def _gzip_of_zeros(*, size: int) -> Iterator[bytes]:
     yield deflater.flush()
 
 
+async def test_the_bound_of_a_frame_is_an_option(genesys: GenesysServer) -> None:
+    async with running(genesys, "interaction-1", max_frame_bytes=100) as bridge:
+        peer = await genesys.peer(0, "interaction-1")
+        peer.suggest("interaction-1", filler="x" * 100)
+        await bridge.until(bridge.intake.unreadable)
+        (dead,) = bridge.intake.unreadable()
+        assert (dead.dlq_class, len(dead.value)) == ("oversize", 100)
+
+
 # -- coming back -------------------------------------------------------------------------------------------------------
 
 
@@ -414,9 +424,9 @@ async def test_after_a_normal_closure_it_comes_back_within_a_second_without_a_fa
         for number in range(2):
             (await genesys.peer(number, "interaction-1")).close(code)
         await genesys.peer(2, "interaction-1")
-        assert [event.failures for event in bridge.told(ReconnectScheduled)] == [0, 0]
-        assert all(event.delay_s < 1 for event in bridge.told(ReconnectScheduled))
-        assert [event.code for event in bridge.told(SocketClosed)] == [code, code]
+        assert bridge.told(ReconnectScheduled) == []
+        assert [event.delay_s < 1 for event in bridge.told(ResumeScheduled)] == [True, True]
+        assert [(event.code, event.level) for event in bridge.told(SocketClosed)] == [(code, "info")] * 2
         assert bridge.intake.history("interaction-1")[:2] == ["subscribed", "disconnected: closed"]
         assert genesys.tokens_given == 1
 
@@ -544,6 +554,8 @@ async def test_a_permanent_refusal_after_a_good_start_is_tried_again_at_the_cap(
         peer = await genesys.peer(0, "interaction-1")
         genesys.script("/config", *[Scripted(status=403)] * 2)
         peer.drop()
+        await bridge.until(lambda: [event for event in bridge.told(ReconnectScheduled) if event.cause == "forbidden"])
+        assert "grant the scope" in bridge.sockets.conditions()[0].reason
         await genesys.peer(1, "interaction-1")
         forbidden = [event for event in bridge.told(ReconnectScheduled) if event.cause == "forbidden"]
         assert [event.delay_s for event in forbidden] == pytest.approx([0.0505, 0.0505])
@@ -688,6 +700,18 @@ async def test_stop_breaks_off_a_backoff_and_comes_before_a_start(genesys: Genes
             await bridge.task
         await bridge.sockets.run(bridge.intake)
         assert genesys.peers == []
+
+
+async def test_stop_does_not_wait_for_a_run_that_does_not_end(
+    genesys: GenesysServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "_STOP_TIMEOUT_S", 0.05)
+    async with running(genesys, "interaction-1") as bridge:
+        peer = await genesys.peer(0, "interaction-1")
+        peer.is_mute = True
+        async with bridge.within(1):
+            await bridge.sockets.stop()
+        assert not bridge.task.done()
 
 
 async def test_frames_that_came_before_the_close_are_taken(genesys: GenesysServer) -> None:

@@ -1,0 +1,688 @@
+"""Ingress between fakes: frames in at the sockets, records out at the writer; time moves only when a test says so."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.core import valve
+from bridge.core.dialects.agentassist import Notice, Refusal, Suggestions, Unreadable
+from bridge.core.errors import StartError
+from bridge.core.events import ingress as told
+from bridge.core.events.kinds import Event
+from bridge.core.partitions import partition_of
+from bridge.core.records import Kind, NewRecord, StoredRecord, digest, made_here
+from bridge.core.topics import Options as TopicOptions
+from bridge.core.topics import Topics, topics_of
+from bridge.workers.ingress import Ingress, Options
+from tests.fakes.lag import FakeLag
+from tests.fakes.sockets import FakeSockets
+from tests.fakes.table import FakeTable
+from tests.fakes.writer import FakeWriter
+
+TOPICS: Topics = topics_of(TopicOptions(partitions=4))
+ALL = range(4)
+RAW, AUDIT, DLQ = TOPICS.raw_suggestions, TOPICS.suggestion_audit, TOPICS.dlq_ingress
+START_MS = 1_767_607_200_000  # 2026-01-05T10:00:00Z
+START = "2026-01-05T10:00:00.000Z"
+
+
+class FakeTime:
+    """Time that stands still but in `advance`."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self._sleepers: dict[asyncio.Future[None], float] = {}
+        self._went_to_sleep = asyncio.Event()
+
+    def now_ms(self) -> int:
+        return START_MS + round(self.now_s * 1000)
+
+    async def sleep(self, delay_s: float) -> None:
+        sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleepers[sleeper] = self.now_s + delay_s
+        self._went_to_sleep.set()
+        try:
+            await sleeper
+        finally:
+            self._sleepers.pop(sleeper, None)
+
+    async def advance(self, by_s: float) -> None:
+        """Moves on; whatever is due on the way has been done, and sleeps again, when this returns."""
+        await self._until_asleep(2)
+        until_s = self.now_s + by_s
+        while self._sleepers and min(self._sleepers.values()) <= until_s + 1e-9:
+            self.now_s = min(self._sleepers.values())
+            for sleeper in [one for one, due_s in self._sleepers.items() if due_s <= self.now_s]:
+                del self._sleepers[sleeper]
+                sleeper.set_result(None)
+            await self._until_asleep(2)
+        self.now_s = until_s
+
+    async def _until_asleep(self, count: int) -> None:
+        async with asyncio.timeout(10):
+            while len(self._sleepers) < count:
+                self._went_to_sleep.clear()
+                await self._went_to_sleep.wait()
+
+
+class Stage:
+    """An ingress at work, everything around it within reach."""
+
+    def __init__(self, *, is_connected: bool = True, at_most: int = 1_000_000, **options: object) -> None:
+        fresh: Any = options.pop("fresh", ())
+        self.time = FakeTime()
+        self.sockets = FakeSockets(clock=self.time.now_ms, is_connected=is_connected)
+        self.table = FakeTable()
+        self.writer = FakeWriter(at_most=at_most)
+        self.lag = FakeLag()
+        self.events: list[Event] = []
+        self._emitted = asyncio.Event()
+        self.ingress = Ingress(
+            msgspec.convert(options, Options),
+            valve.Options(),
+            topics=TOPICS,
+            sockets=self.sockets,
+            table=self.table,
+            writer=self.writer,
+            lag=self.lag,
+            emit=self._emit,
+            clock=self.time.now_ms,
+            fresh=fresh,
+            monotonic=lambda: self.time.now_s,
+            sleep=self.time.sleep,
+        )
+        self._tasks = asyncio.TaskGroup()
+        self._is_stopped = False
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        self._tasks.create_task(self.ingress.run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None and not self._is_stopped:
+            self.writer.come_back()
+            await self.stop()
+        async with asyncio.timeout(10):
+            await self._tasks.__aexit__(kind, error, trace)
+
+    async def stop(self, *, timeout_s: float = 10) -> int:
+        self._is_stopped = True
+        return await self.ingress.stop(timeout_s=timeout_s)
+
+    def deliver(self, *frames: Any) -> asyncio.Task[None]:
+        """The frames come in as soon as they may be read."""
+        return self._tasks.create_task(self.sockets.deliver(*frames))
+
+    async def carry(self, *names: str) -> None:
+        """Owns every partition, and has subscriptions for these written and live."""
+        self.table.own(*ALL)
+        self.table.write(*(subscription(name, at_ms=self.time.now_ms()) for name in names))
+        await self.sockets.until_live(*names)
+        await self.until(lambda: len(self.audits("subscription_started")) == len(names))
+
+    def audits(self, event: str) -> list[dict[str, Any]]:
+        values = [orjson.loads(record.value or b"") for record in self.writer.on(AUDIT)]
+        return [value for value in values if value["event"] == event]
+
+    def told(self, kind: type[Event]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Waits until `is_so`, looking again after each event."""
+        async with asyncio.timeout(10):
+            while not is_so():
+                self._emitted.clear()
+                await self._emitted.wait()
+
+    def _emit(self, event: Event) -> None:
+        self.events.append(event)
+        self._emitted.set()
+
+
+def subscription(name: str, *, at_ms: int = START_MS, partition: int | None = None, **fields: object) -> StoredRecord:
+    key = name.encode()
+    return StoredRecord(
+        topic=TOPICS.interaction_subscriptions,
+        partition=home(name) if partition is None else partition,
+        timestamp=at_ms,
+        key=key,
+        value=orjson.dumps({"interactionId": name, **fields}),
+    )
+
+
+def null(name: str) -> StoredRecord:
+    return StoredRecord(topic=TOPICS.interaction_subscriptions, partition=home(name), key=name.encode())
+
+
+def home(name: str) -> int:
+    return partition_of(name.encode(), TOPICS.partitions)
+
+
+def frame(name: str, text: str = "1", *, occurrence: int = 0) -> Suggestions:
+    value = orjson.dumps({"interactionId": name, "suggestions": [], "text": text})
+    return Suggestions(interaction_id=name, value=value, occurrence=occurrence)
+
+
+def texts(records: list[NewRecord]) -> list[str]:
+    return [orjson.loads(record.value or b"")["text"] for record in records]
+
+
+# -- frames ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_frame_becomes_a_record_that_others_can_rely_on() -> None:
+    async with Stage() as stage:
+        one = frame("i", "é", occurrence=3)
+        await stage.deliver(one)
+        (record,) = await stage.writer.until_written(RAW, 1)
+    assert record == NewRecord(
+        topic=RAW,
+        key=b"i",
+        value=one.value,
+        headers=made_here(kind=Kind.RECEIVED, subject="i", at_ms=START_MS, ce_id=digest(b"i", one.value, b"3")),
+        partition=home("i"),
+        timestamp=START_MS,
+    )
+
+
+async def test_frames_of_an_interaction_stay_in_order_whatever_the_batches_are() -> None:
+    async with Stage(at_most=3) as stage:
+        frames = [frame(name, f"{at}") for at in range(50) for name in ("a", "b", "c")]
+        await stage.deliver(*frames)
+        await stage.writer.until_written(RAW, 150)
+    for name in ("a", "b", "c"):
+        mine = [record for record in stage.writer.written[RAW, home(name)] if record.key == name.encode()]
+        assert texts(mine) == [f"{at}" for at in range(50)]
+
+
+async def test_what_comes_while_a_batch_is_under_way_goes_out_as_one() -> None:
+    async with Stage() as stage:
+        stage.writer.go_away()
+        await stage.deliver(*(frame("i", f"{at}") for at in range(5)))
+        stage.writer.come_back()
+        await stage.writer.until_written(RAW, 5)
+        assert [len(batch) for batch in stage.writer.batches] in ([1, 4], [5])
+
+
+async def test_partitions_do_not_wait_for_one_another() -> None:
+    away, there = next((a, b) for a, b in itertools.product("abcdef", "abcdef") if home(a) != home(b))
+    async with Stage() as stage:
+        stage.writer.go_away(home(away))
+        await stage.deliver(frame(away), frame(there))
+        assert [record.key for record in await stage.writer.until_written(RAW, 1)] == [there.encode()]
+
+
+async def test_an_unreadable_frame_is_a_dead_letter_without_a_key() -> None:
+    """T15, D7: what cannot be read is set aside with its bytes, and the next frame goes on."""
+    async with Stage() as stage:
+        broken = Unreadable(value=b"\xff", dlq_class="decode", reason="the frame is no JSON in UTF-8", size=1)
+        await stage.deliver(broken, frame("i"))
+        (letter,) = await stage.writer.until_written(DLQ, 1)
+        await stage.writer.until_written(RAW, 1)
+    headers = dict(letter.headers)
+    assert (letter.key, letter.value) == (None, b"\xff")
+    assert (headers["x-dlq-class"], headers["x-dlq-worker"], headers["x-dlq-size"]) == (b"decode", b"ingress", b"1")
+    assert [event.dlq_class for event in stage.told(told.FrameSetAside)] == ["decode"]
+
+
+async def test_dead_frames_are_spread_over_the_partitions() -> None:
+    async with Stage() as stage:
+        broken = Unreadable(value=b"", dlq_class="decode", reason="r", size=0)
+        await stage.deliver(*[broken] * 8)
+        letters = await stage.writer.until_written(DLQ, 8)
+    assert [letter.partition for letter in letters] == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+async def test_notices_and_refusals_are_no_records() -> None:
+    async with Stage() as stage:
+        await stage.deliver(
+            Notice(type="heartbeat"), Refusal(interaction_id=None, code="c", request_id=None), frame("i")
+        )
+        await stage.writer.until_written(RAW, 1)
+        assert list(stage.writer.written) == [(RAW, home("i"))]
+
+
+# -- the valve and the queue -------------------------------------------------------------------------------------------
+
+
+async def test_a_stopped_ranker_closes_the_valve_and_every_frame_arrives_once_it_is_back() -> None:
+    """T6, D1: the backlog is the ranker's lag. D2: after the pause comes the resume, and nothing is lost."""
+    async with Stage() as stage:
+        stage.lag.records = 5_001
+        await stage.time.advance(0.5)
+        assert [event.lag_records for event in stage.told(told.ValveClosed)] == [5_001]
+        assert not stage.ingress.may_read
+        delivery = stage.deliver(*(frame("i", f"{at}") for at in range(100)))
+        await stage.time.advance(5)
+        assert stage.writer.on(RAW) == []
+        stage.lag.records = 1_000
+        await stage.time.advance(0.5)
+        assert stage.told(told.ValveOpened)
+        await delivery
+        assert texts(await stage.writer.until_written(RAW, 100)) == [f"{at}" for at in range(100)]
+    assert [event.cause for event in stage.told(told.ReadingPaused)] == ["valve"]
+    assert [event.paused_s for event in stage.told(told.ReadingResumed)] == [5.5]
+
+
+async def test_write_overrides_the_valve_after_the_longest_pause_once_and_loses_nothing() -> None:
+    async with Stage(overflow="write") as stage:
+        stage.lag.records = 9_999
+        await stage.time.advance(0.5)
+        delivery = stage.deliver(*(frame("i", f"{at}") for at in range(10)))
+        await stage.time.advance(9.5)
+        assert stage.writer.on(RAW) == []
+        await stage.time.advance(0.5)
+        await delivery
+        assert len(await stage.writer.until_written(RAW, 10)) == 10
+        await stage.time.advance(30)
+        assert [event.lag_records for event in stage.told(told.ValveOverridden)] == [9_999]
+        assert stage.ingress.may_read
+
+
+async def test_block_pauses_until_the_valve_opens() -> None:
+    async with Stage(overflow="block") as stage:
+        stage.lag.records = 9_999
+        await stage.time.advance(0.5)
+        delivery = stage.deliver(frame("i"))
+        await stage.time.advance(60)
+        assert not stage.ingress.may_read
+        assert stage.writer.on(RAW) == []
+        stage.lag.records = 0
+        await stage.time.advance(0.5)
+        await delivery
+        await stage.writer.until_written(RAW, 1)
+
+
+async def test_shed_holds_what_it_reads_until_the_valve_opens_and_drops_the_oldest_beyond_its_bound() -> None:
+    async with Stage(overflow="shed", hold_max_frames=4) as stage:
+        await stage.carry("a", "b")
+        stage.lag.records = 9_999
+        await stage.time.advance(0.5)
+        delivery = stage.deliver(
+            frame("a", "1"), frame("b", "2"), frame("b", "3"), frame("b", "4"), frame("b", "5"), frame("b", "6")
+        )
+        await stage.time.advance(10.5)
+        await delivery
+        assert stage.writer.on(RAW) == [], "the valve is closed"
+        assert stage.ingress.stalled_s() == 0, "what is held on purpose is not stuck"
+        await stage.time.advance(0.5)
+        await stage.until(lambda: len(stage.audits("suggestions_shed")) == 1)
+        (shed,) = stage.audits("suggestions_shed")
+        assert (shed["interactionId"], shed["frames"], shed["cause"]) == ("b", 2, "valve")
+        assert shed["from"] == shed["to"] == "2026-01-05T10:00:10.500Z"
+        stage.lag.records = 0
+        await stage.time.advance(0.5)
+        assert sorted(texts(await stage.writer.until_written(RAW, 4))) == ["1", "4", "5", "6"]
+    assert [event.cause for event in stage.told(told.PauseOverrun)] == ["valve"]
+    assert [(event.cause, event.frames, event.interactions) for event in stage.told(told.FramesShed)] == [
+        ("valve", 2, 1)
+    ]
+
+
+async def test_an_unknown_lag_pauses_only_after_its_time() -> None:
+    async with Stage() as stage:
+        stage.lag.records = None
+        await stage.time.advance(44)
+        assert stage.ingress.may_read
+        assert all(condition.is_ready for condition in stage.ingress.conditions() if condition.name == "ranker lag")
+        await stage.time.advance(2)
+        assert not stage.ingress.may_read
+        assert [event.lag_records for event in stage.told(told.ValveClosed)] == [None]
+        (lag,) = [condition for condition in stage.ingress.conditions() if condition.name == "ranker lag"]
+        assert "does the ranker run?" in lag.reason
+        stage.lag.records = 0
+        await stage.time.advance(0.5)
+        assert stage.ingress.may_read
+
+
+async def test_a_full_queue_pauses_the_sockets_until_it_is_half_empty() -> None:
+    """T6: the queue is bounded, and the pause ends."""
+    async with Stage(max_queue_frames=10) as stage:
+        stage.writer.go_away()
+        delivery = stage.deliver(*(frame("i", f"{at}") for at in range(30)))
+        await stage.until(lambda: bool(stage.told(told.ReadingPaused)))
+        await stage.time.advance(1)
+        assert not delivery.done()
+        assert stage.told(told.HoldingSampled)[-1].frames == 10
+        stage.writer.come_back()
+        await delivery
+        assert texts(await stage.writer.until_written(RAW, 30)) == [f"{at}" for at in range(30)]
+    assert {event.cause for event in stage.told(told.ReadingPaused)} == {"queue"}
+
+
+# -- Kafka away --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overflow", ["write", "shed", "block"])
+async def test_while_kafka_is_away_frames_are_held_and_none_is_lost_that_fits(overflow: str) -> None:
+    async with Stage(overflow=overflow, max_queue_frames=10, hold_max_frames=100) as stage:
+        stage.writer.go_away()
+        delivery = stage.deliver(*(frame("i", f"{at}") for at in range(100)))
+        await stage.time.advance(5)
+        assert not delivery.done()
+        await stage.time.advance(5.5)
+        await delivery
+        (writer,) = [condition for condition in stage.ingress.conditions() if condition.name == RAW]
+        assert "is Kafka there?" in writer.reason
+        assert stage.ingress.stalled_s() == pytest.approx(10.5)
+        stage.writer.come_back()
+        assert texts(await stage.writer.until_written(RAW, 100)) == [f"{at}" for at in range(100)]
+        assert stage.ingress.stalled_s() == 0
+    assert [event.cause for event in stage.told(told.PauseOverrun)] == ["queue"]
+    assert not stage.told(told.FramesShed)
+
+
+@pytest.mark.parametrize("overflow", ["write", "shed", "block"])
+async def test_beyond_the_bound_the_oldest_superseded_lists_go_and_it_is_told(overflow: str) -> None:
+    async with Stage(overflow=overflow, max_queue_frames=5, hold_max_frames=10) as stage:
+        await stage.carry("a", "b")
+        stage.writer.go_away()
+        delivery = stage.deliver(frame("b", "only"), *(frame("a", f"{at}") for at in range(20)))
+        await stage.time.advance(10.5)
+        await delivery
+        stage.writer.come_back()
+        await stage.writer.until_written(RAW, 10)
+        await stage.time.advance(0.5)
+        await stage.until(lambda: len(stage.audits("suggestions_shed")) == 1)
+    (shed,) = stage.audits("suggestions_shed")
+    assert (shed["interactionId"], shed["frames"], shed["cause"]) == ("a", 11, "kafka")
+    assert "only" in texts(stage.writer.on(RAW))
+    # What was under way when Kafka went away is never shed; the rest is the newest.
+    kept = [int(text) for text in texts(stage.writer.on(RAW)) if text != "only"]
+    assert kept == sorted(kept)
+    assert kept[-8:] == list(range(12, 20))
+
+
+async def test_gaps_wait_summed_up_while_kafka_takes_nothing() -> None:
+    async with Stage(hold_max_bytes=16_384) as stage:
+        await stage.carry("i")
+        stage.writer.go_away()
+        await stage.deliver(Unreadable(value=b"x" * 2_000, dlq_class="decode", reason="r", size=2_000))
+        for _ in range(3):
+            await stage.time.advance(1)
+            await stage.sockets.disconnect(cause="dropped")
+            await stage.sockets.connect()
+        stage.writer.come_back()
+        await stage.writer.until_written(DLQ, 1)
+        await stage.time.advance(0.5)
+        await stage.until(lambda: len(stage.audits("reception_gap")) == 1)
+        (gap,) = stage.audits("reception_gap")
+    assert (gap["from"], gap["to"], gap["cause"]) == (None, "2026-01-05T10:00:03.000Z", "dropped")
+
+
+async def test_nothing_is_read_while_dead_letters_fill_the_buffer() -> None:
+    async with Stage(hold_max_bytes=16_384, pause_max_s=1.0) as stage:
+        stage.writer.go_away()
+        broken = Unreadable(value=b"x" * 4_000, dlq_class="decode", reason="r", size=4_000)
+        delivery = stage.deliver(*[broken] * 10)
+        await stage.until(lambda: bool(stage.told(told.ReadingPaused)))
+        await stage.time.advance(60)
+        assert not stage.ingress.may_read
+        assert not delivery.done()
+        stage.writer.come_back()
+        await delivery
+        assert len(await stage.writer.until_written(DLQ, 10)) == 10
+    assert stage.told(told.ReadingPaused)[0].cause == "bound"
+
+
+# -- subscriptions -----------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_written_to_the_topic_is_subscribed_and_told() -> None:
+    """T4: subscribed over the socket, with the request's id on the audit."""
+    async with Stage() as stage:
+        await stage.carry("i")
+        (started,) = stage.audits("subscription_started")
+        assert started == {
+            "event": "subscription_started",
+            "interactionId": "i",
+            "timestamp": START,
+            "requestId": "request-1",
+            "reason": "written",
+        }
+        stage.table.write(null("i"))
+        await stage.sockets.until_live()
+        await stage.until(lambda: len(stage.audits("subscription_ended")) == 1)
+        (ended,) = stage.audits("subscription_ended")
+        assert (ended["requestId"], ended["reason"]) == ("request-1", "unsubscribed")
+        await stage.stop()
+        assert stage.audits("reception_gap") == [], "a first subscription has no gap, and one that is over has none"
+
+
+async def test_a_takeover_has_a_gap_and_a_subscription_of_this_start_has_none() -> None:
+    async with Stage(fresh=("fresh",)) as stage:
+        stage.table.write(subscription("old", at_ms=START_MS - 1), subscription("fresh", at_ms=START_MS - 1))
+        stage.table.own(*ALL)
+        await stage.sockets.until_live("old", "fresh")
+        await stage.until(lambda: len(stage.audits("subscription_started")) == 2)
+        await stage.until(lambda: len(stage.audits("reception_gap")) == 1)
+        (gap,) = stage.audits("reception_gap")
+        assert (gap["interactionId"], gap["from"], gap["to"], gap["cause"]) == ("old", None, START, "takeover")
+        reasons = {one["interactionId"]: one["reason"] for one in stage.audits("subscription_started")}
+        assert reasons == {"old": "takeover", "fresh": "written"}
+
+
+async def test_a_lost_connection_is_a_gap_from_the_last_frame_to_the_next_subscription() -> None:
+    """T7: after the reconnect everything is subscribed again, and what may be missing is told."""
+    async with Stage() as stage:
+        await stage.carry("i", "silent")
+        await stage.time.advance(1)
+        await stage.deliver(frame("i"))
+        await stage.time.advance(1)
+        await stage.sockets.disconnect(cause="dropped")
+        await stage.time.advance(3)
+        await stage.sockets.connect()
+        await stage.until(lambda: len(stage.audits("reception_gap")) == 2)
+        gaps = {one["interactionId"]: (one["from"], one["to"], one["cause"]) for one in stage.audits("reception_gap")}
+        assert gaps == {
+            "i": ("2026-01-05T10:00:01.000Z", "2026-01-05T10:00:05.000Z", "dropped"),
+            "silent": (None, "2026-01-05T10:00:05.000Z", "dropped"),
+        }
+        assert len(stage.audits("subscription_started")) == 2, "a reconnect starts nothing anew"
+    assert [(event.cause, event.interactions) for event in stage.told(told.GapsTold)][0] == ("dropped", 2)
+
+
+async def test_what_genesys_refuses_is_told_and_waits_until_it_is_written_again() -> None:
+    async with Stage() as stage:
+        await stage.carry("i", "j")
+        await stage.sockets.finish("i", reason="refused: unknown")
+        await stage.until(lambda: len(stage.audits("subscription_ended")) == 1)
+        assert stage.audits("subscription_ended")[0]["reason"] == "refused: unknown"
+        await stage.sockets.disconnect()
+        await stage.sockets.connect()
+        await stage.sockets.until_live("j")
+        stage.table.write(subscription("i"))
+        await stage.sockets.until_live("i", "j")
+
+
+async def test_a_rebalance_keeps_what_is_kept() -> None:
+    names = ["a", "b", "c", "d", "e", "f"]
+    async with Stage() as stage:
+        await stage.carry(*names)
+        kept = {name: request for name, request in stage.sockets.live.items() if home(name) != 0}
+        assert 0 < len(kept) < len(names)
+        stage.table.own(1, 2, 3)
+        await stage.sockets.until_live(*kept)
+        assert stage.sockets.live == kept
+        assert stage.audits("subscription_ended") == []
+        stage.table.own(*ALL)
+        await stage.sockets.until_live(*names)
+        assert {name: stage.sockets.live[name] for name in kept} == kept
+    assert [(event.owned, event.gained, event.lost) for event in stage.told(told.PartitionsAssigned)] == [
+        (4, 4, 0),
+        (3, 0, 1),
+        (4, 1, 0),
+    ]
+
+
+async def test_an_expired_subscription_is_ended_for_every_reader() -> None:
+    async with Stage(subscription_ttl_s=10) as stage:
+        await stage.carry("i")
+        await stage.time.advance(10)
+        await stage.sockets.until_live()
+        (record,) = await stage.writer.until_written(TOPICS.interaction_subscriptions, 1)
+        assert (record.key, record.value, record.partition) == (b"i", None, home("i"))
+        await stage.until(lambda: len(stage.audits("subscription_ended")) == 1)
+        assert stage.audits("subscription_ended")[0]["reason"] == "expired"
+
+
+async def test_a_record_that_is_no_subscription_is_a_dead_letter() -> None:
+    async with Stage() as stage:
+        stage.table.own(*ALL)
+        misplaced = subscription("i", partition=(home("i") + 1) % 4)
+        stage.table.write(misplaced)
+        (letter,) = await stage.writer.until_written(DLQ, 1)
+    assert (letter.key, letter.value, letter.partition) == (b"i", misplaced.value, misplaced.partition)
+    assert dict(letter.headers)["x-dlq-class"] == b"misplaced"
+    assert stage.sockets.wanted == {}
+    assert [event.dlq_class for event in stage.told(told.SubscriptionSetAside)] == ["misplaced"]
+
+
+async def test_ready_once_the_table_is_read() -> None:
+    async with Stage() as stage:
+        await stage.time.advance(0.5)
+
+        def table() -> str:
+            (one,) = [one for one in stage.ingress.conditions() if one.name == TOPICS.interaction_subscriptions]
+            return one.reason
+
+        assert table() == "no partitions are assigned yet"
+        stage.table.own(*ALL)
+        await stage.until(lambda: bool(stage.told(told.PartitionsAssigned)))
+        assert table() == ""
+        assert all(condition.is_ready for condition in stage.ingress.conditions())
+
+
+# -- start and stop ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_stop_writes_what_was_read_and_tells_the_gap() -> None:
+    """D4: the stop closes the sockets, and what they brought until then is written."""
+    async with Stage() as stage:
+        await stage.carry("i")
+        stage.lag.records = 9_999
+        await stage.time.advance(0.5)
+        delivery = stage.deliver(*(frame("i", f"{at}") for at in range(10)))
+        stop = asyncio.ensure_future(stage.stop())
+        await delivery
+        assert await stop == 0
+        assert len(stage.writer.on(RAW)) == 10
+        (gap,) = stage.audits("reception_gap")
+        assert (gap["from"], gap["to"], gap["cause"]) == (
+            "2026-01-05T10:00:00.500Z",
+            "2026-01-05T10:00:00.500Z",
+            "stopped",
+        )
+
+
+async def test_a_stop_writes_what_was_held_behind_a_closed_valve() -> None:
+    async with Stage(overflow="shed") as stage:
+        stage.lag.records = 9_999
+        await stage.time.advance(0.5)
+        delivery = stage.deliver(frame("i"))
+        await stage.time.advance(10.5)
+        await delivery
+        assert stage.writer.on(RAW) == []
+        assert await stage.stop() == 0
+        assert len(stage.writer.on(RAW)) == 1
+
+
+async def test_a_stop_gives_up_at_its_deadline_and_says_how_much() -> None:
+    async with Stage() as stage:
+        await stage.carry("i")
+        stage.writer.go_away()
+        await stage.deliver(frame("i", "1"), frame("i", "2"))
+        assert await stage.stop(timeout_s=0.05) == 3
+    assert {event.topic: event.records for event in stage.told(told.RecordsAbandoned)} == {RAW: 2, AUDIT: 1}
+
+
+async def test_sheds_are_told_at_a_stop() -> None:
+    async with Stage(hold_max_frames=1) as stage:
+        stage.writer.go_away()
+        await stage.deliver(frame("i", "1"), frame("i", "2"), frame("i", "3"))
+        stage.writer.come_back()
+        await stage.stop()
+        (shed,) = stage.audits("suggestions_shed")
+        assert (shed["frames"], shed["cause"]) == (2, "queue")
+
+
+async def test_a_refusal_at_the_start_is_raised_as_it_is() -> None:
+    stage = Stage()
+    stage.sockets.refuse_to_start(StartError("the library is missing", remedy="make one"))
+    with pytest.raises(StartError, match="library"):
+        await stage.ingress.run()
+
+
+async def test_another_fault_keeps_its_group() -> None:
+    stage = Stage()
+
+    async def fail() -> int | None:
+        raise RuntimeError("a fault")
+
+    stage.lag.lag = fail  # type: ignore[method-assign] # one fault on purpose
+    with pytest.raises(ExceptionGroup) as raised:
+        await stage.ingress.run()
+    assert raised.group_contains(RuntimeError, match="a fault")
+
+
+# -- any order ---------------------------------------------------------------------------------------------------------
+
+Step = tuple[str, int]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("frames"), st.integers(1, 12)),
+            st.tuples(st.sampled_from(["away", "back", "tick"]), st.just(0)),
+        ),
+        max_size=25,
+    ),
+    st.sampled_from(["write", "shed", "block"]),
+)
+def test_every_frame_is_written_in_order_or_told_as_shed(steps: list[Step], overflow: str) -> None:
+    asyncio.run(_check(_play(steps, overflow)))
+
+
+async def _check(play: Awaitable[None]) -> None:
+    async with asyncio.timeout(20):
+        await play
+
+
+async def _play(steps: list[Step], overflow: str) -> None:
+    numbers = itertools.count()
+    sent: dict[str, list[str]] = {"a": [], "b": [], "c": []}
+    async with Stage(overflow=overflow, at_most=4, max_queue_frames=8, hold_max_frames=12) as stage:
+        for what, amount in steps:
+            match what:
+                case "frames":
+                    for name in itertools.islice(itertools.cycle(sent), amount):
+                        sent[name].append(f"{next(numbers)}")
+                        stage.deliver(frame(name, sent[name][-1]))
+                case "away":
+                    stage.writer.go_away()
+                case "back":
+                    stage.writer.come_back()
+                case _:
+                    await stage.time.advance(4)
+        stage.writer.come_back()
+        await stage.stop()
+    shed = {name: 0 for name in sent}
+    for one in stage.audits("suggestions_shed"):
+        shed[one["interactionId"]] += one["frames"]
+    for name, mine in sent.items():
+        written = texts([record for record in stage.writer.on(RAW) if record.key == name.encode()])
+        assert written == [text for text in mine if text in set(written)], "in order, none twice"
+        assert len(written) + shed[name] == len(mine), "none is missing untold"
