@@ -14,7 +14,7 @@ from bridge.core.verdict import Answer
 class Emit(Protocol):
     """Tells an event: one log line, its metrics."""
 
-    def __call__(self, event: Event) -> None: ...
+    def __call__(self, event: Event, /) -> None: ...
 
 
 class Clock(Protocol):

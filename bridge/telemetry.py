@@ -151,7 +151,9 @@ def start_logging(
 
 # What aiokafka warns of though it is a normal step, and retried: the broker still writes the former transaction's
 # markers (KIP-890); a broker or coordinator that moves or starts. What comes of it is told by our own events.
-_EVERYDAY = re.compile(r"NotEnoughReplicasError|CoordinatorNotAvailableError|NotCoordinatorForGroupError|NotLeaderFor")
+_EVERYDAY = re.compile(
+    r"NotEnoughReplicasError|CoordinatorNotAvailableError|NotCoordinatorForGroupError|NotLeaderFor|Unable connect to"
+)
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:

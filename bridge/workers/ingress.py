@@ -148,12 +148,13 @@ class Ingress:
             record, size = self._raw.make(received, at_ms=at_ms)
             self._subscriber.received(received.interaction_id, at_ms=at_ms)
             self._put(record, size)
+            if self._holding.frames >= self._options.max_queue_frames and self._pauses.cause is None:
+                self._pauses.look()
         elif isinstance(received, Unreadable):
             self._write(self._side.dead_frame(received, at_ms=at_ms))
             self._emit(told.FrameSetAside(dlq_class=received.dlq_class, reason=received.reason))
-        # Everything else is no record: the sockets count notices, and call `finished` for what was refused.
-        if self._holding.frames >= self._options.max_queue_frames and self._pauses.cause is None:
             self._pauses.look()
+        # Everything else is no record: the sockets count notices, and call `finished` for what was refused.
 
     def subscribed(self, interaction_ids: Sequence[str], *, request_ids: Sequence[str], at_ms: int) -> None:
         """The subscriptions were sent: open gaps end, first subscriptions are told."""

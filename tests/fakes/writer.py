@@ -21,7 +21,7 @@ class FakeWriter:
 
     def go_away(self, partition: int | None = None) -> None:
         """From now on nothing is acknowledged; of one partition only, if one is given."""
-        self._away[partition] = asyncio.Event()
+        self._away.setdefault(partition, asyncio.Event())
 
     def come_back(self) -> None:
         """Everything that waits is written."""

@@ -14,13 +14,14 @@ from bridge.adapters.kafka.lifecycle import NumberLife, Steering
 from bridge.adapters.kafka.number import OwnedNumber, Running
 from bridge.adapters.kafka.restore import Plan, Restored, Restorer
 from bridge.core.errors import UnavailableError
-from bridge.core.events.engine import NumberAborted, NumberParked, NumbersAssigned
+from bridge.core.events.engine import LagMeasured, NumberAborted, NumberParked, NumbersAssigned
 from bridge.core.records import Record
 from bridge.ports import Clock, Condition, Emit
 
 _START_S = 30.0
 _STOP_S = 10.0
 _SAMPLE_S = 2.0
+_MEASURE_EVERY_S = 1.0
 _POLL_MS = 100
 # While a record waits for the end of the other topic, positions are looked at more often: a transaction marker moves
 # a position without returning a record.
@@ -56,6 +57,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
         self._parked: dict[int, str] = {}
         self._group: asyncio.TaskGroup | None = None
         self._is_assigned = False
+        self._is_kafka_there = True
         self._listener_error: BaseException | None = None
 
     async def run(self) -> None:
@@ -66,11 +68,13 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
             for client in clients:
                 await start_client(client, timeout_s=_START_S)
             async with asyncio.TaskGroup() as self._group:
+                measuring = self._group.create_task(self._measure())
                 try:
                     await self._work()
                 except UnavailableError as error:
                     failure = error
                 finally:
+                    measuring.cancel()
                     self._drop(list(self._lives))
         finally:
             await asyncio.gather(*(stop_client(client, timeout_s=_STOP_S) for client in clients))
@@ -244,6 +248,29 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
         for owned in unsampled:
             owned.sampled({partition.topic: ends[partition] for partition in self._inputs(owned.number)})
 
+    async def _measure(self) -> None:
+        """Tells the lag of the owned numbers, once a second, and whether Kafka answers at all."""
+        while True:
+            running = list(self._running())
+            inputs = [partition for owned in running for partition in self._inputs(owned.number)]
+            try:
+                async with asyncio.timeout(_SAMPLE_S):
+                    ends = await self._probe.end_offsets(inputs or self._any_inputs())
+                self._is_kafka_there = True
+            except (KafkaError, OSError, TimeoutError):
+                self._is_kafka_there = False
+            else:
+                lag = sum(
+                    max(0, ends[one] - owned.committed[one.topic])
+                    for owned in running
+                    for one in self._inputs(owned.number)
+                )
+                self._emit(LagMeasured(group=self._plan.group, lag_records=lag))
+            await asyncio.sleep(_MEASURE_EVERY_S)
+
+    def _any_inputs(self) -> list[TopicPartition]:
+        return [TopicPartition(topic, 0) for topic in self._plan.topics]
+
     def _pause_full(self) -> None:
         for owned in self._running():
             self._consumer.pause(*(TopicPartition(topic, owned.number) for topic in owned.full_topics()))
@@ -268,6 +295,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
 
     def condition(self) -> Condition:
         """Ready while it is a member of the group and every number that it owns is running."""
+        if not self._is_kafka_there:
+            return Condition(name=self._plan.group, is_ready=False, reason="Kafka does not answer")
         if not self._is_assigned:
             return Condition(name=self._plan.group, is_ready=False, reason="waiting for its partitions")
         reasons = dict(self._parked)

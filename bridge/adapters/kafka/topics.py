@@ -185,7 +185,7 @@ async def _create(
 
 async def _until_known(admin: AIOKafkaAdminClient, names: set[str]) -> None:
     """Waits until the brokers know the topics, so that a worker started next finds them."""
-    while not names <= set(await _described(admin)):  # noqa: ASYNC110 - Kafka tells nobody; the caller has a deadline
+    while not names <= set(await _described(admin)):
         await asyncio.sleep(0.1)
 
 

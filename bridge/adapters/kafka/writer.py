@@ -137,7 +137,8 @@ async def _hand_over(
     batch = producer.create_batch()
     for record in records:
         # The first record of a batch is always taken, whatever its size.
-        taken = batch.append(timestamp=record.timestamp, key=record.key, value=record.value, headers=list(record.headers))
+        headers = list(record.headers)  # aiokafka takes nothing but a list.
+        taken = batch.append(timestamp=record.timestamp, key=record.key, value=record.value, headers=headers)
         if taken is None:
             break
     batch.close()

@@ -77,6 +77,19 @@ class NumberFenced(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LagMeasured(Event):
+    """How far this process is behind on the numbers that it owns: high watermarks minus committed positions."""
+
+    level: ClassVar[Level] = "debug"
+    metrics: ClassVar = (
+        Gauge("bridge_lag_records", "Records not yet worked, on owned numbers", labels=("group",), value="lag_records"),
+    )
+
+    group: str
+    lag_records: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TransactionCommitted(Event):
     """A batch, its results and its positions are visible."""
 

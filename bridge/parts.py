@@ -1,0 +1,160 @@
+"""Each worker with the adapters that it works through."""
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from time import monotonic, time_ns
+
+from bridge.adapters.genesys.sockets import GenesysSockets
+from bridge.adapters.kafka.clients import Clients, group_of
+from bridge.adapters.kafka.engine import Engine
+from bridge.adapters.kafka.lag import KafkaLag
+from bridge.adapters.kafka.restore import Plan
+from bridge.adapters.kafka.subscriptions import KafkaTable, write_missing
+from bridge.adapters.kafka.writer import KafkaWriter
+from bridge.adapters.kmp import HttpKmp
+from bridge.core.topics import Topics
+from bridge.ports import Condition, Emit, Hop
+from bridge.settings import Settings
+from bridge.workers.exporter import Exporters
+from bridge.workers.ingress import Ingress
+from bridge.workers.ranker import Ranker
+from bridge.workers.tally import Tally
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A worker as the process sees it: `run` until `stop`, which returns how many records were given up."""
+
+    name: str
+    run: Callable[[], Awaitable[None]]
+    stop: Callable[[], Awaitable[int]]
+    conditions: Callable[[], Sequence[Condition]]
+    stalled_s: Callable[[], float]
+
+
+class Parts:
+    """Makes the workers of one process."""
+
+    def __init__(self, settings: Settings, clients: Clients, topics: Topics, *, emit: Emit) -> None:
+        self._settings = settings
+        self._clients = clients
+        self._topics = topics
+        self._emit = emit
+
+    async def make(self, worker: str, stack: AsyncExitStack) -> Part:
+        """The worker of that name; what it holds open is closed by the stack. Raises UnavailableError."""
+        match worker:
+            case "ingress":
+                return await self._make_ingress(stack)
+            case "ranker":
+                ranker = Ranker(options=self._settings.ranking, topics=self._topics, emit=self._emit, clock=_now_ms)
+                inputs = [self._topics.raw_suggestions]
+                return self._make_hop("ranker", inputs, make_hop=lambda _: ranker)
+            case "tally":
+                inputs = [self._topics.ranked_suggestions, self._topics.suggestion_clicks]
+                state = self._topics.interaction_acceptance
+                return self._make_hop("tally", inputs, state_topic=state, make_hop=self._new_tally)
+            case "exporter":
+                return await self._make_exporter(stack)
+            case _:
+                raise ValueError(worker)
+
+    async def _make_ingress(self, stack: AsyncExitStack) -> Part:
+        options = self._settings.ingress
+        start_s = self._settings.run.start_timeout_s
+        fresh = await write_missing(self._clients, self._topics, options.interactions, clock=_now_ms, timeout_s=start_s)
+        sockets = GenesysSockets(
+            self._settings.genesys,
+            context_window_s=options.context_window_s,
+            suggestion_types=options.suggestion_types,
+            max_frame_bytes=options.max_frame_bytes,
+            clock=_now_ms,
+            monotonic=monotonic,
+            chance=random.random,
+            emit=self._emit,
+        )
+        writer = KafkaWriter(
+            self._clients, raw_topic=self._topics.raw_suggestions, emit=self._emit, chance=random.random
+        )
+        await writer.start(timeout_s=start_s)
+        stack.push_async_callback(writer.stop)
+        lag = KafkaLag(
+            self._clients, group=group_of(self._settings.kafka, "ranker"), topic=self._topics.raw_suggestions
+        )
+        stack.push_async_callback(lag.stop)
+        table = KafkaTable(
+            self._clients,
+            group=group_of(self._settings.kafka, "ingress"),
+            topic=self._topics.interaction_subscriptions,
+            emit=self._emit,
+        )
+        stack.push_async_callback(table.stop)
+        ingress = Ingress(
+            options,
+            self._settings.valve,
+            topics=self._topics,
+            sockets=sockets,
+            table=table,
+            writer=writer,
+            lag=lag,
+            emit=self._emit,
+            clock=_now_ms,
+            fresh=fresh,
+        )
+        timeout_s = self._settings.run.drain_timeout_s
+        return Part(
+            name="ingress",
+            run=ingress.run,
+            stop=lambda: ingress.stop(timeout_s=timeout_s),
+            conditions=ingress.conditions,
+            stalled_s=ingress.stalled_s,
+        )
+
+    async def _make_exporter(self, stack: AsyncExitStack) -> Part:
+        options = self._settings.kmp
+        kmp = await stack.enter_async_context(HttpKmp(options))
+        exporters = Exporters(
+            topics=self._topics,
+            kmp=kmp,
+            policy=options.policy,
+            max_in_flight=options.max_in_flight,
+            drain_timeout_s=options.timeout_s,
+            clock=_now_ms,
+            emit=self._emit,
+        )
+        part = self._make_hop("exporter", [self._topics.acceptance_exports], make_hop=lambda _: exporters.new())
+        return Part(
+            name=part.name,
+            run=part.run,
+            stop=part.stop,
+            conditions=lambda: [*part.conditions(), *exporters.conditions()],
+            # A KMP that is down is waited for without end: a restart would not help it.
+            stalled_s=lambda: part.stalled_s() if all(one.is_ready for one in exporters.conditions()) else 0.0,
+        )
+
+    def _new_tally(self, _: int) -> Hop:
+        return Tally(options=self._settings.clicks, topics=self._topics, emit=self._emit, clock=_now_ms)
+
+    def _make_hop(
+        self, worker: str, inputs: Sequence[str], *, make_hop: Callable[[int], Hop], state_topic: str | None = None
+    ) -> Part:
+        plan = Plan(
+            group=group_of(self._settings.kafka, worker),
+            topics=inputs,
+            state_topic=state_topic,
+            audit_topic=self._topics.suggestion_audit,
+            make_hop=make_hop,
+        )
+        engine = Engine(self._clients, plan, clock=_now_ms, chance=random.random, emit=self._emit)
+
+        async def stop() -> int:
+            engine.stop()
+            return 0
+
+        return Part(name=worker, run=engine.run, stop=stop, conditions=engine.conditions, stalled_s=engine.stalled_s)
+
+
+def _now_ms() -> int:
+    return time_ns() // 1_000_000

@@ -1,0 +1,190 @@
+"""One number as this process owns it, with a writer that only remembers."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import pytest
+from aiokafka import TopicPartition
+
+from bridge.adapters.kafka.number import OwnedNumber
+from bridge.adapters.kafka.transactions import TransactionalWriter
+from bridge.core.errors import FencedError, TransactionError
+from bridge.core.events.engine import TransactionCommitted, TransactionFailed
+from bridge.core.events.kinds import Event
+from bridge.core.records import NewRecord, StoredRecord
+
+LISTS, CLICKS = "lists", "clicks"
+
+
+class RememberingWriter:
+    """Stands in for a transactional producer; `fails_with` makes the next write fail."""
+
+    def __init__(self) -> None:
+        self.writes: list[tuple[list[NewRecord], dict[TopicPartition, int]]] = []
+        self.fails_with: TransactionError | None = None
+
+    async def write(self, records: Sequence[NewRecord], positions: Mapping[TopicPartition, int]) -> None:
+        if self.fails_with is not None:
+            raise self.fails_with
+        self.writes.append((list(records), dict(positions)))
+
+
+class World:
+    """A number with what it was given."""
+
+    def __init__(self, *topics: str, commit_interval_s: float = 0.0) -> None:
+        self.writer = RememberingWriter()
+        self.events: list[Event] = []
+        self.room: list[str] = []
+        self.number = OwnedNumber(
+            3,
+            topics=topics,
+            group="hop",
+            writer=cast(TransactionalWriter, self.writer),
+            positions=dict.fromkeys(topics, 0),
+            commit_interval_s=commit_interval_s,
+            emit=self.events.append,
+            on_room=self.room.append,
+        )
+        self.number.open()
+
+    def put(self, topic: str, *offsets: int, size: int = 1) -> None:
+        records = [StoredRecord(topic=topic, partition=3, offset=offset, value=b"x" * size) for offset in offsets]
+        self.number.put(topic, records)
+        self.number.read_to(topic, offsets[-1] + 1)
+
+
+async def test_gives_what_was_put_with_the_position_after_it() -> None:
+    world = World(LISTS)
+    world.put(LISTS, 4, 5)
+    batch = await world.number.take()
+    assert batch is not None
+    assert [record.offset for record in batch.records] == [4, 5]
+    assert batch.positions == {LISTS: 6}
+
+
+async def test_the_position_of_a_part_is_the_first_record_that_was_not_taken() -> None:
+    world = World(LISTS)
+    world.put(LISTS, 4, 5, 9)
+    batch = await world.number.take(max_records=2)
+    assert batch is not None
+    assert batch.positions == {LISTS: 9}
+
+
+async def test_a_position_that_moves_without_a_record_is_told() -> None:
+    """A transaction marker takes an offset, so that lag at rest can be 0."""
+    world = World(LISTS)
+    world.number.read_to(LISTS, 7)
+    batch = await world.number.take()
+    assert batch is not None
+    assert (batch.records, batch.positions) == ([], {LISTS: 7})
+
+
+async def test_of_two_topics_nothing_is_given_before_the_ends_were_sampled() -> None:
+    world = World(LISTS, CLICKS)
+    world.put(CLICKS, 0)
+    assert world.number.is_unsampled
+    async with asyncio.TaskGroup() as tasks:
+        taking = tasks.create_task(world.number.take(topics=[CLICKS]))
+        await asyncio.wait([taking], timeout=0.01)
+        assert not taking.done()
+        world.number.sampled({LISTS: 8, CLICKS: 1})
+    batch = taking.result()
+    assert batch is not None
+    assert (len(batch.records), batch.ends) == (1, {LISTS: 8, CLICKS: 1})
+    assert world.number.waits_for_an_end
+
+
+async def test_what_arrives_after_a_sample_does_not_hold_up_what_came_before_it() -> None:
+    world = World(LISTS, CLICKS)
+    world.put(CLICKS, 0)
+    world.number.sampled({LISTS: 0, CLICKS: 1})
+    world.put(CLICKS, 1)
+    batch = await world.number.take()
+    assert batch is not None
+    assert [record.offset for record in batch.records] == [0]
+    assert batch.positions[CLICKS] == 1
+
+
+async def test_only_the_topics_that_are_asked_for_are_given() -> None:
+    world = World(LISTS, CLICKS)
+    world.put(LISTS, 0)
+    world.put(CLICKS, 0)
+    world.number.sampled({LISTS: 1, CLICKS: 1})
+    batch = await world.number.take(topics=[CLICKS])
+    assert batch is not None
+    assert [record.topic for record in batch.records] == [CLICKS]
+    assert batch.positions == {LISTS: 0, CLICKS: 1}
+
+
+async def test_a_topic_is_full_by_records_or_by_bytes_and_never_holds_up_the_other() -> None:
+    world = World(LISTS, CLICKS)
+    world.put(LISTS, *range(2_001))
+    world.put(CLICKS, 0, size=9 * 1024 * 1024)
+    assert list(world.number.full_topics()) == [LISTS, CLICKS]
+    world.number.sampled({LISTS: 0, CLICKS: 0})
+    await world.number.take(topics=[CLICKS])
+    assert list(world.number.full_topics()) == [LISTS]
+    assert world.room == [CLICKS]
+
+
+async def test_closing_the_intake_ends_a_take_that_waits() -> None:
+    world = World(LISTS)
+    async with asyncio.TaskGroup() as tasks:
+        taking = tasks.create_task(world.number.take())
+        draining = tasks.create_task(world.number.until_draining())
+        world.number.close_intake()
+    assert taking.result() is None
+    assert draining.done()
+
+
+async def test_opening_again_forgets_what_was_not_committed() -> None:
+    world = World(LISTS)
+    world.put(LISTS, 0, 1)
+    world.number.close_intake()
+    world.number.open()
+    assert not world.number.has_work
+    world.put(LISTS, 0)
+    batch = await world.number.take()
+    assert batch is not None
+    assert batch.positions == {LISTS: 1}
+
+
+async def test_a_commit_writes_records_and_moved_positions_at_once() -> None:
+    world = World(LISTS, CLICKS)
+    record = NewRecord(topic="out", key=b"k", value=b"v")
+    await world.number.commit([record], {LISTS: 5, CLICKS: 0})
+    assert world.writer.writes == [([record], {TopicPartition(LISTS, 3): 5})]
+    assert world.number.committed == {LISTS: 5, CLICKS: 0}
+    assert isinstance(world.events[-1], TransactionCommitted)
+
+
+async def test_a_commit_of_nothing_costs_no_transaction() -> None:
+    world = World(LISTS)
+    await world.number.commit([], {LISTS: 0})
+    assert world.writer.writes == []
+
+
+@pytest.mark.parametrize(("error", "cause"), [(FencedError("no"), "fenced"), (TransactionError("no"), "NoneType")])
+async def test_a_failed_commit_moves_nothing_and_is_told(error: TransactionError, cause: str) -> None:
+    world = World(LISTS)
+    world.writer.fails_with = error
+    with pytest.raises(type(error)):
+        await world.number.commit([], {LISTS: 5})
+    assert world.number.committed == {LISTS: 0}
+    assert world.events == [TransactionFailed(group="hop", number=3, cause=cause)]
+
+
+async def test_a_transaction_gathers_for_an_interval_after_the_last_one() -> None:
+    world = World(LISTS, commit_interval_s=60)
+    await world.number.commit([], {LISTS: 1})
+    world.put(LISTS, 1)
+    async with asyncio.TaskGroup() as tasks:
+        taking = tasks.create_task(world.number.take())
+        await asyncio.wait([taking], timeout=0.01)
+        assert not taking.done()
+        world.put(LISTS, *range(2, 600))
+    batch = taking.result()
+    assert batch is not None
+    assert len(batch.records) == 599

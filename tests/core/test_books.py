@@ -1,0 +1,271 @@
+"""The books, kept from a small world whose topics were written by the hops' own pure steps."""
+
+from collections.abc import Iterable
+
+import msgspec
+import pytest
+
+from bridge.core import acceptance, ranking
+from bridge.core.acceptance import Tallies
+from bridge.core.books import Accounts, FrameSent, Line, balance, compare
+from bridge.core.dead_letters import dead_frame
+from bridge.core.exports import export_of, told
+from bridge.core.partitions import partition_of
+from bridge.core.records import Kind, NewRecord, Record, StoredRecord, digest, made_here
+from bridge.core.topics import Options as TopicOptions
+from bridge.core.topics import topics_of
+from bridge.core.values import audit_now
+from bridge.core.verdict import Delivered, Refused
+from bridge.workers.ranker import rank_batch
+from bridge.workers.tally import Step
+
+TOPICS = topics_of(TopicOptions(partitions=1))
+NOW_MS = 1_800_000_000_000
+
+
+class World:
+    """Topics in memory: what is written gets offsets and append times as a broker gives them."""
+
+    def __init__(self) -> None:
+        self.frames: list[FrameSent] = []
+        self.clicks: list[str] = []
+        self.held: list[str] = []
+        self.records: dict[str, list[Record]] = {name: [] for name in TOPICS.names()}
+        self._at_ms = NOW_MS
+        self._tallies = Tallies(acceptance.Options())
+        self._options = ranking.Options()
+
+    def frame(self, interaction: str, *confidences: float, arrives: bool = True) -> None:
+        """Genesys sends a list; unless it is lost, it is written, ranked and counted."""
+        suggestions = [{"id": f"s{at}", "confidence": one, "relevanceScore": 0.5} for at, one in enumerate(confidences)]
+        value = msgspec.json.encode(
+            {"interactionId": interaction, "suggestions": suggestions, "serial": len(self.frames)}
+        )
+        self._sent(value, interaction)
+        if arrives:
+            self._raw(value, interaction)
+
+    def garbage(self, value: bytes) -> None:
+        """Genesys sends what nobody can read."""
+        self._sent(value, None)
+        letter = dead_frame(
+            value, topic=TOPICS.dlq_ingress, partition=0, dlq_class="decode", reason="no", size=1, at_ms=self._at_ms
+        )
+        self._write([letter])
+
+    def raw(self, value: bytes, interaction: str) -> None:
+        """A raw record of which Genesys knows nothing."""
+        self._raw(value, interaction)
+
+    def click(self, interaction: str, suggestion: str, *, click_id: str | None = None, key: str | None = None) -> None:
+        """An agent clicks; the click is counted, exported and posted."""
+        body = {"interactionId": interaction, "suggestionId": suggestion, "articleId": "a"}
+        value = msgspec.json.encode(body | ({"clickId": click_id} if click_id else {}))
+        record = self._append(NewRecord(topic=TOPICS.suggestion_clicks, key=(key or interaction).encode(), value=value))
+        self.clicks.append(f"{record.topic}/{record.partition}/{record.offset}")
+        self._tally(record)
+
+    def gap(self, interaction: str, *, since_ms: int | None) -> None:
+        """Ingress tells a gap up to now."""
+        since = None if since_ms is None else "2027-01-15T08:00:00.000Z"
+        to = "2027-01-15T09:00:00.000Z"
+        fields = {"from": since, "to": to, "cause": "disconnected"}
+        audit = audit_now(
+            TOPICS.suggestion_audit, "reception_gap", interaction, at_ms=self._at_ms, partition=0, **fields
+        )
+        self._write([audit])
+
+    def export_all(self, *, refuse: frozenset[str] = frozenset()) -> None:
+        """The exporter posts what waits; the KMP holds what it does not refuse."""
+        for record in list(self.records[TOPICS.acceptance_exports]):
+            export = export_of(record)
+            if export.interaction_id in refuse:
+                verdict: Delivered | Refused = Refused(status=422, reason="the KMP answered 422")
+            else:
+                verdict = Delivered(status=200)
+                self.held.append(export.export_id)
+            self._write(told(export, verdict, attempts=1, topics=TOPICS))
+
+    def books(self) -> dict[str, Line]:
+        accounts = Accounts(topics=TOPICS, frames=self.frames, clicks=self.clicks, held=self.held, records=self.records)
+        return {line.line: line for line in balance(accounts)}
+
+    def failing(self) -> dict[str, Line]:
+        return {name: line for name, line in self.books().items() if not line.ok}
+
+    def _sent(self, value: bytes, interaction: str | None) -> None:
+        sent = FrameSent(serial=len(self.frames), digest=digest(value), interaction_id=interaction, at_ms=self._at_ms)
+        self.frames.append(sent)
+
+    def _raw(self, value: bytes, interaction: str) -> None:
+        headers = made_here(
+            kind=Kind.RECEIVED, subject=interaction, at_ms=self._at_ms, ce_id=digest(interaction.encode(), value)
+        )
+        raw = self._append(
+            NewRecord(topic=TOPICS.raw_suggestions, key=interaction.encode(), value=value, headers=headers)
+        )
+        version = ranking.version(self._options)
+        for record in self._write(rank_batch([raw], options=self._options, topics=TOPICS, version=version)):
+            if record.topic == TOPICS.ranked_suggestions:
+                self._tally(record)
+
+    def _tally(self, record: Record) -> None:
+        step = Step(self._tallies, topics=TOPICS)
+        step.take(record)
+        self._write(step.written({record.topic: record.offset + 1}))
+
+    def _write(self, written: Iterable[NewRecord]) -> list[Record]:
+        return [self._append(record) for record in written]
+
+    def _append(self, record: NewRecord) -> Record:
+        self._at_ms += 1
+        stored = StoredRecord(
+            topic=record.topic,
+            partition=0,
+            offset=len(self.records[record.topic]),
+            timestamp=self._at_ms,
+            key=record.key,
+            value=record.value,
+            headers=record.headers,
+        )
+        self.records[record.topic].append(stored)
+        return stored
+
+
+@pytest.fixture
+def world() -> World:
+    """Two interactions, one frame of garbage, lists that are withheld, clicks of every kind, a refused export."""
+    world = World()
+    world.frame("i-1", 0.9, 0.8)
+    world.frame("i-2", 0.9)
+    world.frame("i-1", 0.1)
+    world.garbage(b"\xff")
+    world.click("i-1", "s0", click_id="c-1")
+    world.frame("i-1", 0.95)
+    world.click("i-1", "s1", click_id="c-1")  # A repeat.
+    world.click("i-2", "s0", click_id="c-1")
+    world.click("i-2", "s0", key="another")  # A key that is not its interactionId.
+    world.export_all(refuse=frozenset({"i-2"}))
+    return world
+
+
+def test_the_books_of_a_good_day_balance(world: World) -> None:
+    assert world.failing() == {}
+    assert [line.left for line in world.books().values()] == [5, 4, 3, 4, 2, 2, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("topic", "failing"),
+    [
+        (
+            "raw-suggestions",
+            {"frames sent = raw + dead letters + lost inside a told gap (0)", "raw = ranked + withheld + dead letters"},
+        ),
+        ("dlq.ingress", {"frames sent = raw + dead letters + lost inside a told gap (0)"}),
+        (
+            "ranked-suggestions",
+            {
+                "raw = ranked + withheld + dead letters",
+                "ranked = suggestions_retrieved",
+                "acceptance = a recount",
+                "every exported rate = a recount",
+            },
+        ),
+        ("acceptance-exports", {"counted = exports", "exports = suggestion_accepted"}),
+        ("dlq.clicks", {"clicks sent = counted + repeated + dead letters"}),
+        ("dlq.exports", {"exports = held by the KMP + refused"}),
+        ("interaction-acceptance", set()),
+    ],
+)
+def test_a_record_that_is_dropped_is_missed(world: World, topic: str, failing: set[str]) -> None:
+    del world.records[topic][0]
+    assert failing <= world.failing().keys()
+    assert all(line.missing or line.doubled for line in world.failing().values())
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "raw-suggestions",
+        "dlq.ingress",
+        "ranked-suggestions",
+        "acceptance-exports",
+        "suggestion-audit",
+        "dlq.clicks",
+        "dlq.exports",
+    ],
+)
+def test_a_record_that_is_doubled_is_seen_although_another_is_lost(world: World, topic: str) -> None:
+    """Sums would hide a loss beside a duplicate."""
+    records = world.records[topic]
+    records.append(records[-1])
+    lost = records.pop(0) if len(records) > 2 else None
+    failing = world.failing()
+    assert any(line.doubled for line in failing.values())
+    assert lost is None or any(line.missing for line in failing.values())
+
+
+def test_missing_and_doubled_frames_are_named(world: World) -> None:
+    raw = world.records["raw-suggestions"]
+    raw[0] = raw[1]
+    line = world.failing()["frames sent = raw + dead letters + lost inside a told gap (0)"]
+    assert (line.missing, line.doubled) == (("frame 0",), ("frame 1",))
+
+
+def test_a_frame_that_nobody_sent_is_named_by_its_digest(world: World) -> None:
+    world.raw(b'{"interactionId":"i-1","suggestions":[]}', "i-1")
+    line = world.failing()["frames sent = raw + dead letters + lost inside a told gap (0)"]
+    assert line.doubled[0].startswith("a frame that nobody sent")
+
+
+@pytest.mark.parametrize(
+    ("since_ms", "interaction", "is_told"), [(NOW_MS, "i-1", True), (None, "i-1", True), (NOW_MS, "i-2", False)]
+)
+def test_a_lost_frame_is_forgiven_only_inside_a_told_gap_of_its_interaction(
+    world: World, since_ms: int | None, interaction: str, is_told: bool
+) -> None:
+    world.frame("i-1", 0.9, arrives=False)
+    world.gap(interaction, since_ms=since_ms)
+    lost = 1 if is_told else 0
+    line = world.books()[f"frames sent = raw + dead letters + lost inside a told gap ({lost})"]
+    assert line.ok is is_told
+
+
+def test_a_moved_click_counts_as_the_one_that_was_sent() -> None:
+    topics = topics_of(TopicOptions(partitions=2))
+    right = partition_of(b"i-1", 2)
+    value = b'{"interactionId":"i-1","suggestionId":"s","articleId":"a","clickId":"c"}'
+    clicks = "suggestion-clicks"
+    sent = StoredRecord(topic=clicks, partition=1 - right, offset=4, key=b"i-1", value=value)
+    source = (("x-source", f"{clicks}/{1 - right}/4".encode()),)
+    moved = StoredRecord(topic=clicks, partition=right, offset=0, key=b"i-1", value=value, headers=source)
+    empty: dict[str, list[Record]] = {name: [] for name in topics.names()}
+    accounts = Accounts(
+        topics=topics, frames=[], clicks=[f"{clicks}/{1 - right}/4"], held=[], records=empty | {clicks: [sent, moved]}
+    )
+    lines = {line.line: line for line in balance(accounts)}
+    assert lines["clicks sent = counted + repeated + dead letters"].ok
+    assert lines["counted = exports"].missing == (f"{clicks}/{right}/0",)
+
+
+def test_the_same_list_within_30_s_is_counted_once() -> None:
+    counted = World()
+    counted.frame("i-1", 0.9)
+    counted.records["ranked-suggestions"] *= 2
+    assert "acceptance = a recount" not in counted.failing()
+
+
+def test_an_acceptance_that_was_forgotten_too_early_is_missed(world: World) -> None:
+    states = world.records["interaction-acceptance"]
+    states.append(StoredRecord(topic="interaction-acceptance", offset=len(states), key=b"i-2", value=None))
+    assert world.failing()["acceptance = a recount"].missing == ("i-2: 1 of 1, 1.0",)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "missing", "doubled"),
+    [("ab", "ab", "", ""), ("ab", "b", "a", ""), ("a", "aa", "", "a"), ("ab", "bb", "a", "b"), ("", "c", "", "c")],
+)
+def test_sides_are_compared_name_by_name(left: str, right: str, missing: str, doubled: str) -> None:
+    line = compare("a line", left, right)
+    assert (line.missing, line.doubled) == (tuple(missing), tuple(doubled))
+    assert line.ok is (not missing and not doubled)

@@ -1,0 +1,58 @@
+"""The lag probe where brokers or topics are away: nobody knows, and nothing is raised."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from aiokafka import TopicPartition
+
+from bridge.adapters.kafka.clients import Clients, Options
+from bridge.adapters.kafka.lag import KafkaLag
+from tests.broker import KafkaBroker
+from tests.kafka.cluster import Cluster
+
+
+async def test_without_kafka_nobody_knows() -> None:
+    probe = KafkaLag(Clients(Options(bootstrap_servers="127.0.0.1:1")), topic="t", group="g")
+    assert await probe.lag() is None
+    assert await probe.lag() is None
+    await probe.stop()
+
+
+@pytest.mark.broker
+async def test_without_the_topic_nobody_knows(bootstrap_servers: str, prefix: str) -> None:
+    probe = KafkaLag(Cluster(bootstrap_servers, prefix).clients, topic=f"{prefix}nowhere", group="g")
+    assert await probe.lag() is None
+    await probe.stop()
+
+
+@pytest.mark.kafka
+async def test_a_broker_that_goes_away_is_unknown_until_it_is_back(tmp_path: Path, prefix: str) -> None:
+    with KafkaBroker(tmp_path / "broker") as broker:
+        cluster = Cluster(broker.bootstrap_servers, prefix)
+        await cluster.create_topics()
+        topic = cluster.topics.raw_suggestions
+        await cluster.send(topic, b"1", b"2")
+        await _commit(cluster, f"{prefix}ranker", {TopicPartition(topic, 0): 1, TopicPartition(topic, 1): 0})
+        probe = KafkaLag(cluster.clients, topic=topic, group=f"{prefix}ranker")
+        assert await probe.lag() == 1
+        broker.kill()
+        async with asyncio.timeout(10):
+            assert await probe.lag() is None
+        await asyncio.to_thread(broker.start)
+        async with asyncio.timeout(60):
+            while (lag := await probe.lag()) is None:
+                pass
+        assert lag == 1
+        await probe.stop()
+
+
+async def _commit(cluster: Cluster, group: str, positions: dict[TopicPartition, int]) -> None:
+    consumer = cluster.clients.group_consumer(group)
+    await consumer.start()
+    try:
+        # Assigned by hand, it may commit for a group that has no members.
+        consumer.assign(list(positions))
+        await consumer.commit(positions)
+    finally:
+        await consumer.stop()

@@ -1,0 +1,196 @@
+"""The subscription table where a consumer fails, and the subscriptions that the options ask for."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import GroupAuthorizationFailedError
+
+from bridge.adapters.kafka.clients import Clients, Options
+from bridge.adapters.kafka.subscriptions import KafkaTable, write_missing
+from bridge.core.errors import UnavailableError
+from bridge.core.events.ingress import TableReadFailed
+from bridge.core.events.kinds import Event
+from bridge.core.partitions import partition_of
+from bridge.core.records import Record
+from bridge.ports import Emit, TableChange
+from tests.broker import KafkaBroker
+from tests.kafka.cluster import Cluster
+
+NOW_MS = 1_767_607_200_000
+
+
+@pytest.fixture
+async def cluster(bootstrap_servers: str, prefix: str) -> Cluster:
+    cluster = Cluster(bootstrap_servers, prefix)
+    await cluster.create_topics()
+    return cluster
+
+
+def _table(cluster: Cluster, *, clients: Clients | None = None, emit: Emit) -> KafkaTable:
+    return KafkaTable(
+        clients or cluster.clients,
+        topic=cluster.topics.interaction_subscriptions,
+        group=f"{cluster.options.prefix}ingress",
+        emit=emit,
+        chance=lambda: 0.1,
+    )
+
+
+class Reading:
+    """What a table has said."""
+
+    def __init__(self, table: KafkaTable) -> None:
+        self._table = table
+        self.changes: list[TableChange] = []
+
+    @property
+    def records(self) -> list[Record]:
+        return [record for change in self.changes for record in change.records]
+
+    @property
+    def loaded(self) -> set[int]:
+        return {number for change in self.changes for number in change.loaded}
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        async with asyncio.timeout(60):
+            while not is_so():
+                change = await self._table.changes()
+                assert change is not None
+                self.changes.append(change)
+
+
+class FailingClients(Clients):
+    """The group's first consumer fails after so many polls."""
+
+    def __init__(self, options: Options, *, polls: int) -> None:
+        super().__init__(options)
+        self._polls = polls
+        self.consumers = 0
+
+    def group_consumer(self, group: str) -> AIOKafkaConsumer:
+        consumer = super().group_consumer(group)
+        self.consumers += 1
+        if self.consumers == 1:
+            getmany = consumer.getmany
+
+            async def fail_later(*, timeout_ms: int) -> Mapping[TopicPartition, Sequence[Record]]:
+                self._polls -= 1
+                if self._polls < 0:
+                    raise GroupAuthorizationFailedError(group)
+                fetched: Mapping[TopicPartition, Sequence[Record]] = await getmany(timeout_ms=timeout_ms)
+                return fetched
+
+            consumer.getmany = fail_later
+        return consumer
+
+
+@pytest.mark.broker
+async def test_a_consumer_that_fails_is_made_anew_and_goes_on_where_it_was(cluster: Cluster) -> None:
+    events: list[Event] = []
+
+    def emit(event: Event) -> None:
+        events.append(event)
+
+    clients = FailingClients(cluster.options, polls=50)
+    table = _table(cluster, clients=clients, emit=emit)
+    topic = cluster.topics.interaction_subscriptions
+    await cluster.send(topic, b"1")
+    reading = Reading(table)
+    await reading.until(lambda: reading.loaded == {0, 1})
+    await reading.until(lambda: clients.consumers == 2)
+    await cluster.send(topic, b"2")
+    await reading.until(lambda: len(reading.records) == 2)
+    assert [record.value for record in reading.records] == [b"1", b"2"]
+    assert all(change.owned == {0, 1} for change in reading.changes)
+    assert [type(event) for event in events] == [TableReadFailed]
+    await table.stop()
+
+
+@pytest.mark.kafka
+async def test_a_broker_that_comes_back_is_read_on(tmp_path: Path, prefix: str) -> None:
+    with KafkaBroker(tmp_path / "broker") as broker:
+        cluster = Cluster(broker.bootstrap_servers, prefix)
+        await cluster.create_topics()
+        topic = cluster.topics.interaction_subscriptions
+        table = _table(cluster, emit=lambda _: None)
+        await cluster.send(topic, b"1")
+        reading = Reading(table)
+        await reading.until(lambda: reading.loaded == {0, 1})
+        async with asyncio.TaskGroup() as tasks:
+            waiting = tasks.create_task(reading.until(lambda: len(reading.records) == 2))
+            broker.kill()
+            await asyncio.to_thread(broker.start)
+            await cluster.send(topic, b"2")
+            await waiting
+        assert [record.value for record in reading.records] == [b"1", b"2"]
+        broker.kill()
+        async with asyncio.timeout(15):
+            await table.stop()
+            assert await table.changes() is None
+
+
+async def test_a_stop_while_kafka_has_never_been_there_is_bounded() -> None:
+    failed = asyncio.Event()
+    table = KafkaTable(
+        Clients(Options(bootstrap_servers="127.0.0.1:1")),
+        topic="t",
+        group="g",
+        emit=lambda _: failed.set(),
+        chance=lambda: 1,
+    )
+    async with asyncio.timeout(15), asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(table.changes())
+        await failed.wait()
+        await table.stop()
+        assert await waiting is None
+
+
+@pytest.mark.broker
+class TestWriteMissing:
+    async def test_writes_only_what_is_not_there(self, cluster: Cluster) -> None:
+        topic = cluster.topics.interaction_subscriptions
+        for name, value in [
+            ("there", {"interactionId": "there"}),
+            ("expired", {"interactionId": "expired", "expiresAt": "2026-01-05T10:00:00Z"}),
+            ("malformed", []),
+            ("over", {"interactionId": "over"}),
+            ("over", None),
+        ]:
+            await _send(cluster, topic, name, value)
+        await _send(cluster, topic, "misplaced", {"interactionId": "misplaced"}, shift=1)
+        asked = ["there", "expired", "malformed", "over", "misplaced", "new", "new"]
+        missing = ["expired", "malformed", "over", "misplaced", "new"]
+        assert await _write_missing(cluster, asked) == missing
+        assert await _write_missing(cluster, asked) == []
+        latest = {(record.key, record.partition): record for record in await cluster.read(topic)}
+        for name in missing:
+            record = latest[name.encode(), partition_of(name.encode(), 2)]
+            assert orjson.loads(record.value or b"") == {"interactionId": name}
+            assert dict(record.headers)["ce_type"] == b"agentassist.subscription.requested"
+
+    async def test_without_interactions_nothing_is_read(self) -> None:
+        nowhere = Cluster("127.0.0.1:1", "")
+        assert await _write_missing(nowhere, []) == []
+
+    async def test_without_kafka_it_is_unavailable(self) -> None:
+        with pytest.raises(UnavailableError):
+            await _write_missing(Cluster("127.0.0.1:1", ""), ["i"])
+
+
+async def _write_missing(cluster: Cluster, interactions: Sequence[str]) -> list[str]:
+    return await write_missing(cluster.clients, cluster.topics, interactions, clock=lambda: NOW_MS, timeout_s=10)
+
+
+async def _send(cluster: Cluster, topic: str, name: str, value: object, *, shift: int = 0) -> None:
+    key = name.encode()
+    async with cluster.producer() as producer:
+        await producer.send_and_wait(
+            topic,
+            None if value is None else orjson.dumps(value),
+            key=key,
+            partition=(partition_of(key, 2) + shift) % 2,
+        )
