@@ -1,17 +1,42 @@
-"""Carries Agent Assist suggestions from Genesys Cloud into Kafka, ranked, and agents' clicks back to the KMP."""
+"""Carries Genesys Cloud Agent Assist suggestions into Kafka, ranked, and agents' clicks back to the KMP."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bridge.client import AgentAssistStream
+    from bridge.adapters.kafka.clients import Options as KafkaOptions
+    from bridge.client import AgentAssistStream, ClickOutcome, RankedBatch, Suggestion
+    from bridge.core.errors import BridgeError, StartError, UnavailableError
+    from bridge.core.topics import Options as TopicOptions
 
-__all__ = ["AgentAssistStream"]
+__all__ = [
+    "AgentAssistStream",
+    "BridgeError",
+    "ClickOutcome",
+    "KafkaOptions",
+    "RankedBatch",
+    "StartError",
+    "Suggestion",
+    "TopicOptions",
+    "UnavailableError",
+]
+
+_HOMES = {
+    "AgentAssistStream": ("bridge.client", "AgentAssistStream"),
+    "BridgeError": ("bridge.core.errors", "BridgeError"),
+    "ClickOutcome": ("bridge.client", "ClickOutcome"),
+    "KafkaOptions": ("bridge.adapters.kafka.clients", "Options"),
+    "RankedBatch": ("bridge.client", "RankedBatch"),
+    "StartError": ("bridge.core.errors", "StartError"),
+    "Suggestion": ("bridge.client", "Suggestion"),
+    "TopicOptions": ("bridge.core.topics", "Options"),
+    "UnavailableError": ("bridge.core.errors", "UnavailableError"),
+}
 
 
 def __getattr__(name: str) -> object:
     # Late, so that importing a room of the bridge does not load the Kafka client (PEP 562).
-    if name == "AgentAssistStream":
-        from bridge.client import AgentAssistStream  # noqa: PLC0415 - see above
-
-        return AgentAssistStream
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)

@@ -1,21 +1,35 @@
 """The running bridge for a program: ranked suggestions as they come, and clicks back."""
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
-from time import time
-from typing import Self
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from time import time_ns
+from typing import Literal, Self
 from uuid import uuid4
 
 import msgspec
 
-from bridge.adapters.kafka.clients import Clients, Options
+from bridge.adapters.kafka.clients import Clients, Options, faults_of
 from bridge.adapters.kafka.live import LiveReader, Publisher
+from bridge.core.acceptance import export_id_of
 from bridge.core.errors import MalformedError
-from bridge.core.records import Kind, NewRecord, Record, digest, identity_of, made_here
+from bridge.core.records import Kind, NewRecord, Record, StoredRecord, identity_of, made_here
+from bridge.core.subscriptions import subscription_record
 from bridge.core.times import to_rfc3339
 from bridge.core.topics import Options as TopicOptions
 from bridge.core.topics import topics_of
-from bridge.core.values import Click, ContextWindow, Subscription, decode, encode
+from bridge.core.values import (
+    Click,
+    ContextWindow,
+    Subscription,
+    check_key,
+    decode,
+    decode_click,
+    decode_subscription,
+    encode,
+)
 
 # Readers may drop a list that they saw in the last 30 s; a bound on how many are remembered for that.
 _REPEAT_WITHIN_MS = 30_000
@@ -23,25 +37,49 @@ _MAX_REMEMBERED = 10_000
 
 
 class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
-    """One suggestion of a ranked list. What Genesys left out is empty or None; `raw` is the whole object as it came."""
+    """One suggestion of a ranked list, and the interaction that it is for.
 
-    id: str = ""
-    title: str = ""
-    type: str = ""
-    confidence: float | None = None
-    relevance_score: float | None = None
-    knowledge_article_id: str = ""
-    interaction_id: str = ""
-    raw: bytes = b""
+    What Genesys left out is empty, or None for a score. `raw` is the whole object, JSON in UTF-8, byte for byte as
+    Genesys sent it: `json.loads(suggestion.raw)` has the fields that are not named here.
+    """
+
+    interaction_id: str
+    id: str
+    title: str
+    type: str
+    confidence: float | None
+    relevance_score: float | None
+    knowledge_article_id: str
+    raw: bytes
 
 
 class RankedBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """A ranked list: the best suggestion first. `timestamp` is when the bridge received it (RFC 3339, UTC)."""
+    """A ranked list: at least one suggestion, the best first.
+
+    `timestamp` is when the bridge received it (RFC 3339, UTC, milliseconds), `latency_ms` what Genesys says that it
+    took to make it.
+    """
 
     interaction_id: str
     timestamp: str
     ranked_suggestions: tuple[Suggestion, ...]
     latency_ms: float
+
+
+class ClickOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a click.
+
+    `delivered`: the knowledge-management platform (KMP) has it. `refused`: the KMP (`status` is its answer), or the
+    bridge (None), will never take it; it is a dead letter now. `expired`: it was given up. `repeated`: a click of this
+    `click_id` was counted before, and that one is exported. `acceptance_rate` is the interaction's, this click
+    included, as it is exported; `attempts` are POSTs.
+    """
+
+    click_id: str
+    outcome: Literal["delivered", "refused", "expired", "repeated"]
+    status: int | None = None
+    attempts: int = 0
+    acceptance_rate: float | None = None
 
 
 class AgentAssistStream:
@@ -51,45 +89,53 @@ class AgentAssistStream:
             async for batch in stream:
                 await stream.click(batch.ranked_suggestions[0])
 
-    With an `interaction_id` it also writes the subscription that has the bridge ask Genesys for it; `context_window`
-    (two RFC 3339 times) and `suggestion_types` are what the bridge's options say where they are left out. Leaving the
-    stream does not end the subscription: others may be reading too; `unsubscribe()` does.
+    With an `interaction_id` it also writes the subscription that has the bridge ask Genesys for it, unless `subscribe`
+    is false: then it only reads what others asked for. `context_window` (start and end, with a time zone) and
+    `suggestion_types` are for that subscription; left out, they are what the bridge's options say. Leaving the stream
+    does not end the subscription, as others may be reading too; `unsubscribe()` does.
 
-    `kafka` takes the options of the section `kafka` where more than the servers and the prefix is needed (TLS, SASL);
-    `topics` renamed topics. Waits are bounded by 30 s, except for the next list. Raises UnavailableError where Kafka
-    does not answer, StartError where the bridge's topics are not there.
+    `bootstrap_servers` and `prefix` are `kafka.bootstrap_servers` and `kafka.prefix` of the bridge. `kafka` takes the
+    other options of that section (TLS, SASL), `topics` the names of renamed topics.
+
+    A stream is entered once, and one task at a time iterates over it. A wait for the next list has no deadline of its
+    own; it may be cancelled (`async with asyncio.timeout(5): await anext(stream)`) and loses nothing. Every other wait
+    is bounded by 30 s. Raises ValueError for arguments that the bridge would not take; when it is entered, StartError
+    where the topic of ranked lists does not exist, and UnavailableError where Kafka does not answer.
     """
 
     def __init__(
         self,
-        bootstrap_servers: str = "localhost:9092",
+        bootstrap_servers: str | None = None,
         *,
         interaction_id: str | None = None,
-        context_window: tuple[str, str] | None = None,
+        subscribe: bool = True,
+        context_window: tuple[datetime, datetime] | None = None,
         suggestion_types: Sequence[str] | None = None,
-        agent_id: str | None = None,
-        prefix: str = "",
+        prefix: str | None = None,
         kafka: Options | None = None,
         topics: TopicOptions | None = None,
     ) -> None:
-        options = kafka or Options(bootstrap_servers=bootstrap_servers, prefix=prefix)
-        clients = Clients(options, client_id="bridge-stream")
+        options = _options(kafka or Options(), bootstrap_servers=bootstrap_servers, prefix=prefix)
+        self._clients = Clients(options, client_id="bridge-stream")
         self._topics = topics_of(topics or TopicOptions(), prefix=options.prefix)
         self._interaction_id = interaction_id
-        self._context_window = context_window
-        self._suggestion_types = suggestion_types
-        self._agent_id = agent_id
+        self._subscription: bytes | None = None
+        if interaction_id is not None and subscribe:
+            self._subscription = _subscription(interaction_id, context_window, suggestion_types)
+        elif context_window is not None or suggestion_types is not None:
+            raise ValueError("context_window and suggestion_types are for a subscription, and this stream writes none")
         key = None if interaction_id is None else interaction_id.encode()
-        self._lists = LiveReader(clients, self._topics.ranked_suggestions, key=key)
-        self._publisher = Publisher(clients)
+        self._lists = LiveReader(self._clients, self._topics.ranked_suggestions, key=key)
+        self._publisher = Publisher(self._clients)
         self._seen: OrderedDict[bytes, int] = OrderedDict()
 
     async def __aenter__(self) -> Self:
+        # The position first: no list that comes of the subscription can be missed.
         await self._lists.start()
         try:
             await self._publisher.start()
-            if self._interaction_id is not None:
-                await self._subscribe(self._interaction_id)
+            if self._subscription is not None:
+                await self._write_subscription(self._subscription)
         except BaseException:
             await self.close()
             raise
@@ -98,64 +144,80 @@ class AgentAssistStream:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def __aiter__(self) -> AsyncIterator[RankedBatch]:
-        """Yields lists in the order of their topic, each once, until the stream is closed."""
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> RankedBatch:
+        """The next list, in the order of the topic, each once; the iteration ends when the stream is closed.
+
+        A broker that is away is waited for. Raises UnavailableError where Kafka refuses to be read.
+        """
         while (record := await self._lists.next()) is not None:
             if self._is_new(record) and (batch := _batch(record)) is not None:
-                yield batch
+                return batch
+        raise StopAsyncIteration
 
-    async def click(self, suggestion: Suggestion) -> str:
+    async def click(self, suggestion: Suggestion, *, agent_id: str | None = None, click_id: str | None = None) -> str:
         """Publishes that an agent took the suggestion; returns the `clickId`. The brokers have it when this returns.
 
-        Taking the same suggestion twice is two clicks. Raises ValueError for a suggestion without an id or an article.
+        Taking a suggestion twice is two clicks, under two ids. A click counts once under its id: where UnavailableError
+        leaves open whether it was written, give a `click_id` of your own (a UUID) and click again under the same one.
+        Raises ValueError for a suggestion without an id or an article, and for ids of more than 256 characters.
         """
-        if not suggestion.id or not suggestion.knowledge_article_id:
-            raise ValueError("a click needs the suggestion's id and its knowledgeArticleId")
-        click_id, at_ms = str(uuid4()), _now_ms()
-        click = Click(
-            interaction_id=suggestion.interaction_id,
-            suggestion_id=suggestion.id,
-            article_id=suggestion.knowledge_article_id,
-            clicked_at=to_rfc3339(at_ms),
-            click_id=click_id,
-            agent_id=self._agent_id,
-        )
-        await self._publish(
-            self._topics.suggestion_clicks, click.interaction_id, encode(click), kind=Kind.CLICKED, ce_id=click_id
-        )
-        return click_id
+        click = _click(suggestion, agent_id=agent_id, click_id=click_id)
+        await self._write_click(click)
+        return _id_of(click)
+
+    async def click_until_exported(
+        self,
+        suggestion: Suggestion,
+        *,
+        agent_id: str | None = None,
+        click_id: str | None = None,
+        within_s: float = 60.0,
+    ) -> ClickOutcome:
+        """Clicks, and waits until the audit tells what became of it: counted, and taken by the KMP or refused.
+
+        Raises TimeoutError where that is not known `within_s` seconds after the click: a KMP that is down is waited
+        for, and the bridge goes on by itself. Else as `click`.
+        """
+        click = _click(suggestion, agent_id=agent_id, click_id=click_id)
+        audit = LiveReader(self._clients, self._topics.suggestion_audit, key=click.interaction_id.encode())
+        await audit.start()
+        try:
+            await self._write_click(click)
+            async with asyncio.timeout(within_s):
+                return await _outcome(audit, click)
+        except TimeoutError as error:
+            raise TimeoutError(f"click {click.click_id} is not yet exported after {within_s:g} s") from error
+        finally:
+            await audit.close()
 
     async def unsubscribe(self) -> None:
-        """Tells the bridge that the interaction of this stream is over."""
+        """Tells the bridge that the interaction of this stream is over, for all its readers.
+
+        Raises ValueError for a stream of all interactions, UnavailableError if the brokers do not take it in time.
+        """
         if self._interaction_id is None:
             raise ValueError("this stream reads all interactions: none of them is its to end")
-        await self._publisher.publish(
-            NewRecord(topic=self._topics.interaction_subscriptions, key=self._interaction_id.encode(), value=None)
-        )
+        await self._write_subscription(None)
 
     async def close(self) -> None:
-        """Ends the iteration and disconnects."""
-        await self._lists.close()
-        await self._publisher.close()
+        """Ends the iteration, in whatever task it waits, and disconnects."""
+        try:
+            await self._lists.close()
+        finally:
+            await self._publisher.close()
 
-    async def _subscribe(self, interaction_id: str) -> None:
-        subscription = Subscription(
-            interaction_id=interaction_id,
-            context_window=ContextWindow(*self._context_window) if self._context_window else None,
-            suggestion_types=tuple(self._suggestion_types) if self._suggestion_types else None,
-        )
-        value = encode(subscription)
-        await self._publish(
-            self._topics.interaction_subscriptions,
-            interaction_id,
-            value,
-            kind=Kind.SUBSCRIPTION,
-            ce_id=digest(value, b"%d" % _now_ms()),
-        )
+    async def _write_subscription(self, value: bytes | None) -> None:
+        topic = self._topics.interaction_subscriptions
+        record = subscription_record(topic, self._interaction_id or "", value=value, at_ms=_now_ms())
+        await self._publisher.publish(record)
 
-    async def _publish(self, topic: str, interaction_id: str, value: bytes, *, kind: str, ce_id: str) -> None:
-        headers = made_here(kind=kind, subject=interaction_id, at_ms=_now_ms(), ce_id=ce_id)
-        await self._publisher.publish(NewRecord(topic=topic, key=interaction_id.encode(), value=value, headers=headers))
+    async def _write_click(self, click: Click) -> None:
+        headers = made_here(kind=Kind.CLICKED, subject=click.interaction_id, at_ms=_now_ms(), ce_id=_id_of(click))
+        topic, key = self._topics.suggestion_clicks, click.interaction_id.encode()
+        await self._publisher.publish(NewRecord(topic=topic, key=key, value=encode(click), headers=headers))
 
     def _is_new(self, record: Record) -> bool:
         identity = identity_of(record)
@@ -166,53 +228,27 @@ class AgentAssistStream:
         return seen_at_ms is None or record.timestamp - seen_at_ms > _REPEAT_WITHIN_MS
 
 
-class _RankedList(msgspec.Struct, rename="camel"):
-    interaction_id: str
-    timestamp: str
-    ranked_suggestions: list[msgspec.Raw]
-    latency_ms: float
+# -- what is written ---------------------------------------------------------------------------------------------------
 
 
-_lists = msgspec.json.Decoder(_RankedList)
-_objects = msgspec.json.Decoder(dict[str, object])
+def _options(kafka: Options, *, bootstrap_servers: str | None, prefix: str | None) -> Options:
+    given = {"bootstrap_servers": bootstrap_servers, "prefix": prefix}
+    options = replace(kafka, **{name: value for name, value in given.items() if value is not None})
+    faults = list(faults_of(options))
+    if faults:
+        raise ValueError("; ".join(faults))
+    return options
 
 
-def _batch(record: Record) -> RankedBatch | None:
-    """The list of a record; None for what another writer left on the topic that is none."""
-    try:
-        ranked = decode(record.value, _lists)
-        suggestions = tuple(_suggestion(raw, ranked.interaction_id) for raw in ranked.ranked_suggestions)
-    except MalformedError:
-        return None
-    return RankedBatch(
-        interaction_id=ranked.interaction_id,
-        timestamp=ranked.timestamp,
-        ranked_suggestions=suggestions,
-        latency_ms=ranked.latency_ms,
-    )
-
-
-def _suggestion(raw: msgspec.Raw, interaction_id: str) -> Suggestion:
-    fields = decode(bytes(raw), _objects)
-    return Suggestion(
-        id=_text(fields.get("id")),
-        title=_text(fields.get("title")),
-        type=_text(fields.get("type")),
-        confidence=_score(fields.get("confidence")),
-        relevance_score=_score(fields.get("relevanceScore")),
-        knowledge_article_id=_text(fields.get("knowledgeArticleId")),
+def _subscription(
+    interaction_id: str, window: tuple[datetime, datetime] | None, suggestion_types: Sequence[str] | None
+) -> bytes:
+    subscription = Subscription(
         interaction_id=interaction_id,
-        raw=bytes(raw),
+        context_window=ContextWindow(*(_spelled(at) for at in window)) if window else None,
+        suggestion_types=None if suggestion_types is None else tuple(suggestion_types),
     )
-
-
-def _text(field: object) -> str:
-    return field if isinstance(field, str) else ""
-
-
-def _score(field: object) -> float | None:
-    return float(field) if isinstance(field, int | float) else None
-
-
-def _now_ms() -> int:
-    return int(time() * 1000)
+    value = encode(subscription)
+    # The bridge's own check, so that what it would set aside is an error here.
+    _check(lambda: decode_subscription(_as_read(interaction_id, value)))
+    return value

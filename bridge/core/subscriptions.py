@@ -239,9 +239,12 @@ def is_alive(record: Record | None, *, ttl_s: float, at_ms: int) -> bool:
 
 
 def subscription_record(
-    topic: str, interaction_id: str, *, value: bytes | None, partition: int, at_ms: int
+    topic: str, interaction_id: str, *, value: bytes | None, at_ms: int, partition: int | None = None
 ) -> NewRecord:
-    """A record of the subscription topic that is written at `at_ms`; a null value ends the subscription."""
+    """A record of the subscription topic that is written at `at_ms`; a null value ends the subscription.
+
+    `partition` None is for a writer that finds the key's own.
+    """
     key = interaction_id.encode()
     ce_id = digest(Kind.SUBSCRIPTION.encode(), key, b"%d" % at_ms)
     headers = made_here(kind=Kind.SUBSCRIPTION, subject=interaction_id, at_ms=at_ms, ce_id=ce_id)

@@ -40,7 +40,7 @@ from bridge.workers import ingress
 
 INTERACTIONS = 20
 FRAMES_PER_S = 40.0
-_BURST_FRAMES = 2_000
+_BURST_FRAMES = 800
 _READY_S = 60.0
 _SETTLE_S = 60.0
 _LOOK_EVERY_S = 0.1
@@ -130,7 +130,7 @@ def _settings(servers: str, *, genesys: GenesysSimulator, kmp_simulator: KmpSimu
             interactions=tuple(f"interaction-{number:02}" for number in range(1, INTERACTIONS + 1))
         ),
         # So tight that a burst of a second closes it.
-        valve=valve.Options(close_above_records=300, reopen_at_records=50, sample_every_s=0.05, min_dwell_s=0.5),
+        valve=valve.Options(close_above_records=150, reopen_at_records=50, sample_every_s=0.05, min_dwell_s=0.5),
         kmp=kmp.Options(endpoint=kmp_simulator.endpoint),
         http=http.Options(port=0),
     )

@@ -47,8 +47,6 @@ class Lanes:
     def open(self, tasks: asyncio.TaskGroup) -> None:
         """From now on what is put in is written, by tasks of this group."""
         self._tasks = tasks
-        for lane in self._holding.left():
-            self._notice(lane)
 
     def put(self, record: NewRecord, *, size: int) -> Sequence[NewRecord]:
         """Holds a record until it is written; returns what the buffer had to shed for it."""

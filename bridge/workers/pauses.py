@@ -116,5 +116,5 @@ class Pauses:
                 self._emit(ReadingResumed(paused_s=lasted_s))
             case "overridden" if cause == "valve" and self._gate.overflow == "write":
                 self._emit(ValveOverridden(lag_records=self._valve.lag_records, paused_s=lasted_s))
-            case "overridden":
+            case _:
                 self._emit(PauseOverrun(cause=cause, paused_s=lasted_s))

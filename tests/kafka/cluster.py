@@ -1,14 +1,16 @@
 """What tests on a broker need: topics, records in, records out."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from bridge.adapters.kafka.clients import Clients, Options
+from bridge.adapters.kafka.lag import KafkaLag
 from bridge.core.records import Header, Record
 from bridge.core.topics import Options as TopicOptions
 from bridge.core.topics import Topics, plans_of, topics_of
@@ -26,17 +28,13 @@ class Cluster:
 
     async def create_topics(self) -> None:
         """Makes all topics of the bridge."""
-        admin = self.clients.admin()
-        await admin.start()
-        try:
+        async with self._admin() as admin:
             plans = [
                 NewTopic(plan.name, self.topics.partitions, 1, topic_configs=plan.configs)
                 for plan in plans_of(self.topics)
             ]
             response = await admin.create_topics(plans)
             assert all(error[1] == 0 for error in response.topic_errors), response.topic_errors
-        finally:
-            await admin.close()
 
     @asynccontextmanager
     async def producer(self) -> AsyncIterator[AIOKafkaProducer]:
@@ -83,10 +81,50 @@ class Cluster:
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         """The committed position of each number of a topic that has one."""
+        async with self._admin() as admin:
+            found = await admin.list_consumer_group_offsets(self.options.prefix + group)
+            return {partition.partition: at.offset for partition, at in found.items() if partition.topic == topic}
+
+    async def until_at_rest(self, *hops: tuple[str, str]) -> None:
+        """Returns once the groups have no lag on their topics, each a pair like `("ranker", topic)` (at most 60 s).
+
+        Name them in the order of the data: where one is at rest, it has written all that the next one is to read. They
+        are looked at twice, because a tally may move clicks to its own input.
+        """
+        async with AsyncExitStack() as stack, asyncio.timeout(60):
+            probes = []
+            for group, topic in hops:
+                probes.append(KafkaLag(self.clients, topic=topic, group=self.options.prefix + group))
+                stack.push_async_callback(probes[-1].stop)
+            for probe in probes * 2:
+                while await probe.lag() != 0:
+                    await asyncio.sleep(0.05)  # Kafka tells nobody.
+
+    async def delete_group(self, group: str) -> None:
+        """Forgets a group and its committed positions; it must have no members."""
+        name = self.options.prefix + group
+        async with self._admin() as admin:
+            coordinator = await admin.find_coordinator(name)
+            response = await admin._send_request(DeleteGroupsRequest([name]), coordinator)
+            assert [error for _, error in response.results] == [0], response
+
+    async def delete_records(self, topic: str, *, number: int, before: int) -> None:
+        """Does what retention does: the partition begins at `before` from now on."""
+        async with self._admin() as admin:
+            begins = await admin.delete_records({TopicPartition(topic, number): RecordsToDelete(before)})
+            assert begins == {TopicPartition(topic, number): before}
+
+    async def set_up(self, topic: str, **settings: str) -> None:
+        """Changes settings of a topic; an underscore stands for a dot in their names."""
+        configs = {name.replace("_", "."): value for name, value in settings.items()}
+        async with self._admin() as admin:
+            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=configs)])
+
+    @asynccontextmanager
+    async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
         admin = self.clients.admin()
         await admin.start()
         try:
-            found = await admin.list_consumer_group_offsets(self.options.prefix + group)
-            return {partition.partition: at.offset for partition, at in found.items() if partition.topic == topic}
+            yield admin
         finally:
             await admin.close()

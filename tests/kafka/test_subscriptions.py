@@ -95,7 +95,7 @@ async def test_a_consumer_that_fails_is_made_anew_and_goes_on_where_it_was(clust
     def emit(event: Event) -> None:
         events.append(event)
 
-    clients = FailingClients(cluster.options, polls=50)
+    clients = FailingClients(cluster.options, polls=15)
     table = _table(cluster, clients=clients, emit=emit)
     topic = cluster.topics.interaction_subscriptions
     await cluster.send(topic, b"1")

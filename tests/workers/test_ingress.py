@@ -517,6 +517,19 @@ async def test_what_genesys_refuses_is_told_and_waits_until_it_is_written_again(
         await stage.sockets.until_live("i", "j")
 
 
+async def test_what_went_away_while_it_was_being_sent_is_not_told() -> None:
+    async with Stage(is_connected=False) as stage:
+        stage.table.own(*ALL)
+        stage.table.write(subscription("i"))
+        await stage.sockets.until(lambda: "i" in stage.sockets.wanted)
+        stage.table.write(null("i"))
+        await stage.until(lambda: len(stage.audits("subscription_ended")) == 1)
+        stage.ingress.subscribed(["i"], request_ids=["late"], at_ms=START_MS)
+        await stage.stop()
+        assert stage.audits("subscription_started") == []
+        assert stage.audits("reception_gap") == []
+
+
 async def test_a_rebalance_keeps_what_is_kept() -> None:
     names = ["a", "b", "c", "d", "e", "f"]
     async with Stage() as stage:
@@ -616,6 +629,13 @@ async def test_a_stop_gives_up_at_its_deadline_and_says_how_much() -> None:
         await stage.deliver(frame("i", "1"), frame("i", "2"))
         assert await stage.stop(timeout_s=0.05) == 3
     assert {event.topic: event.records for event in stage.told(told.RecordsAbandoned)} == {RAW: 2, AUDIT: 1}
+
+
+async def test_a_frame_that_comes_after_the_end_is_not_written() -> None:
+    async with Stage() as stage:
+        await stage.stop()
+        stage.ingress.take(frame("i"), at_ms=START_MS)
+        assert stage.writer.on(RAW) == []
 
 
 async def test_sheds_are_told_at_a_stop() -> None:

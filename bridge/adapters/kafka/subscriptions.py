@@ -69,8 +69,8 @@ class KafkaTable:
 
     async def stop(self) -> None:
         """Leaves the group; `changes` returns None."""
-        self._is_stopping = True
-        if self._patience is not None:
+        was_stopping, self._is_stopping = self._is_stopping, True
+        if self._patience is not None and not was_stopping:
             # A poll during a rebalance does not heed its own timeout.
             self._patience.reschedule(asyncio.get_running_loop().time())
         await self._drop_consumer()
