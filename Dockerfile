@@ -7,11 +7,13 @@ RUN mkdir bridge && touch bridge/__init__.py \
     && /opt/bridge/bin/pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt . \
     && /opt/bridge/bin/pip uninstall --yes bridge
 COPY bridge bridge
-RUN /opt/bridge/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps .
+# What installs is not needed to run.
+RUN /opt/bridge/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps . \
+    && /opt/bridge/bin/pip uninstall --yes pip setuptools
 
 FROM python:3.11-slim
-COPY --from=build /opt/bridge /opt/bridge
 RUN useradd --system --no-create-home --uid 10001 bridge
+COPY --from=build /opt/bridge /opt/bridge
 USER bridge
 # aiokafka's state machine is built on assert: never run with -O. Logs must not wait in a buffer.
 ENV PATH=/opt/bridge/bin:$PATH PYTHONUNBUFFERED=1 PYTHONOPTIMIZE=

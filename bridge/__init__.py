@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bridge.adapters.kafka.clients import Options as KafkaOptions
-    from bridge.client import AgentAssistStream, ClickOutcome, RankedBatch, Suggestion
+    from bridge.client import AgentAssistStream
+    from bridge.core.batches import RankedBatch, Suggestion
     from bridge.core.errors import BridgeError, StartError, UnavailableError
+    from bridge.core.outcomes import ClickOutcome
     from bridge.core.topics import Options as TopicOptions
 
 __all__ = [
@@ -24,11 +26,11 @@ __all__ = [
 _HOMES = {
     "AgentAssistStream": ("bridge.client", "AgentAssistStream"),
     "BridgeError": ("bridge.core.errors", "BridgeError"),
-    "ClickOutcome": ("bridge.client", "ClickOutcome"),
+    "ClickOutcome": ("bridge.core.outcomes", "ClickOutcome"),
     "KafkaOptions": ("bridge.adapters.kafka.clients", "Options"),
-    "RankedBatch": ("bridge.client", "RankedBatch"),
+    "RankedBatch": ("bridge.core.batches", "RankedBatch"),
     "StartError": ("bridge.core.errors", "StartError"),
-    "Suggestion": ("bridge.client", "Suggestion"),
+    "Suggestion": ("bridge.core.batches", "Suggestion"),
     "TopicOptions": ("bridge.core.topics", "Options"),
     "UnavailableError": ("bridge.core.errors", "UnavailableError"),
 }

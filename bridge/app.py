@@ -224,18 +224,18 @@ async def run(settings: Settings, workers: Sequence[str], *, emit: Emit, registr
             return EXIT_CUT_SHORT
         raise
     except ExceptionGroup as errors:
-        raise start_error_in(errors) or errors from None
+        raise mendable_in(errors) or errors from None
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
 
 
-def start_error_in(errors: ExceptionGroup) -> StartError | None:
-    """The first StartError in a group of errors, however deep a TaskGroup has wrapped it."""
+def mendable_in(errors: BaseExceptionGroup) -> StartError | UnavailableError | None:
+    """The first error that an operator can mend in a group of errors, however deep a TaskGroup has wrapped it."""
     for error in errors.exceptions:
-        if isinstance(error, StartError):
+        if isinstance(error, StartError | UnavailableError):
             return error
-        if isinstance(error, ExceptionGroup) and (found := start_error_in(error)) is not None:
+        if isinstance(error, BaseExceptionGroup) and (found := mendable_in(error)) is not None:
             return found
     return None
 

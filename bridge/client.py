@@ -6,80 +6,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from time import time_ns
-from typing import Literal, Self
+from typing import Self
 from uuid import uuid4
-
-import msgspec
 
 from bridge.adapters.kafka.clients import Clients, Options, faults_of
 from bridge.adapters.kafka.live import LiveReader, Publisher
-from bridge.core.acceptance import export_id_of
-from bridge.core.errors import MalformedError
-from bridge.core.records import Kind, NewRecord, Record, StoredRecord, identity_of, made_here
+from bridge.core.batches import RankedBatch, Suggestion, batch_of, click_on, subscription_of
+from bridge.core.outcomes import ClickOutcome, OutcomeOfClick
+from bridge.core.records import Kind, NewRecord, Record, identity_of, made_here
 from bridge.core.subscriptions import subscription_record
-from bridge.core.times import to_rfc3339
 from bridge.core.topics import Options as TopicOptions
 from bridge.core.topics import topics_of
-from bridge.core.values import (
-    Click,
-    ContextWindow,
-    Subscription,
-    check_key,
-    decode,
-    decode_click,
-    decode_subscription,
-    encode,
-)
+from bridge.core.values import encode
 
 # Readers may drop a list that they saw in the last 30 s; a bound on how many are remembered for that.
 _REPEAT_WITHIN_MS = 30_000
 _MAX_REMEMBERED = 10_000
-
-
-class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
-    """One suggestion of a ranked list, and the interaction that it is for.
-
-    What Genesys left out is empty, or None for a score. `raw` is the whole object, JSON in UTF-8, byte for byte as
-    Genesys sent it: `json.loads(suggestion.raw)` has the fields that are not named here.
-    """
-
-    interaction_id: str
-    id: str
-    title: str
-    type: str
-    confidence: float | None
-    relevance_score: float | None
-    knowledge_article_id: str
-    raw: bytes
-
-
-class RankedBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """A ranked list: at least one suggestion, the best first.
-
-    `timestamp` is when the bridge received it (RFC 3339, UTC, milliseconds), `latency_ms` what Genesys says that it
-    took to make it.
-    """
-
-    interaction_id: str
-    timestamp: str
-    ranked_suggestions: tuple[Suggestion, ...]
-    latency_ms: float
-
-
-class ClickOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a click.
-
-    `delivered`: the knowledge-management platform (KMP) has it. `refused`: the KMP (`status` is its answer), or the
-    bridge (None), will never take it; it is a dead letter now. `expired`: it was given up. `repeated`: a click of this
-    `click_id` was counted before, and that one is exported. `acceptance_rate` is the interaction's, this click
-    included, as it is exported; `attempts` are POSTs.
-    """
-
-    click_id: str
-    outcome: Literal["delivered", "refused", "expired", "repeated"]
-    status: int | None = None
-    attempts: int = 0
-    acceptance_rate: float | None = None
 
 
 class AgentAssistStream:
@@ -121,7 +63,8 @@ class AgentAssistStream:
         self._interaction_id = interaction_id
         self._subscription: bytes | None = None
         if interaction_id is not None and subscribe:
-            self._subscription = _subscription(interaction_id, context_window, suggestion_types)
+            wish = subscription_of(interaction_id, context_window=context_window, suggestion_types=suggestion_types)
+            self._subscription = encode(wish)
         elif context_window is not None or suggestion_types is not None:
             raise ValueError("context_window and suggestion_types are for a subscription, and this stream writes none")
         key = None if interaction_id is None else interaction_id.encode()
@@ -153,7 +96,7 @@ class AgentAssistStream:
         A broker that is away is waited for. Raises UnavailableError where Kafka refuses to be read.
         """
         while (record := await self._lists.next()) is not None:
-            if self._is_new(record) and (batch := _batch(record)) is not None:
+            if self._is_new(record) and (batch := batch_of(record)) is not None:
                 return batch
         raise StopAsyncIteration
 
@@ -164,9 +107,13 @@ class AgentAssistStream:
         leaves open whether it was written, give a `click_id` of your own (a UUID) and click again under the same one.
         Raises ValueError for a suggestion without an id or an article, and for ids of more than 256 characters.
         """
-        click = _click(suggestion, agent_id=agent_id, click_id=click_id)
-        await self._write_click(click)
-        return _id_of(click)
+        taken_as = str(uuid4()) if click_id is None else click_id
+        at_ms = _now_ms()
+        click = click_on(suggestion, click_id=taken_as, agent_id=agent_id, at_ms=at_ms)
+        headers = made_here(kind=Kind.CLICKED, subject=click.interaction_id, at_ms=at_ms, ce_id=taken_as)
+        topic, key = self._topics.suggestion_clicks, click.interaction_id.encode()
+        await self._publisher.publish(NewRecord(topic=topic, key=key, value=encode(click), headers=headers))
+        return taken_as
 
     async def click_until_exported(
         self,
@@ -181,15 +128,15 @@ class AgentAssistStream:
         Raises TimeoutError where that is not known `within_s` seconds after the click: a KMP that is down is waited
         for, and the bridge goes on by itself. Else as `click`.
         """
-        click = _click(suggestion, agent_id=agent_id, click_id=click_id)
-        audit = LiveReader(self._clients, self._topics.suggestion_audit, key=click.interaction_id.encode())
+        # The position first: nothing that comes of the click can be missed.
+        audit = LiveReader(self._clients, self._topics.suggestion_audit, key=suggestion.interaction_id.encode())
         await audit.start()
         try:
-            await self._write_click(click)
+            taken_as = await self.click(suggestion, agent_id=agent_id, click_id=click_id)
             async with asyncio.timeout(within_s):
-                return await _outcome(audit, click)
+                return await _outcome(audit, OutcomeOfClick(suggestion.interaction_id, taken_as))
         except TimeoutError as error:
-            raise TimeoutError(f"click {click.click_id} is not yet exported after {within_s:g} s") from error
+            raise TimeoutError(f"what became of the click is not known after {within_s:g} s") from error
         finally:
             await audit.close()
 
@@ -214,11 +161,6 @@ class AgentAssistStream:
         record = subscription_record(topic, self._interaction_id or "", value=value, at_ms=_now_ms())
         await self._publisher.publish(record)
 
-    async def _write_click(self, click: Click) -> None:
-        headers = made_here(kind=Kind.CLICKED, subject=click.interaction_id, at_ms=_now_ms(), ce_id=_id_of(click))
-        topic, key = self._topics.suggestion_clicks, click.interaction_id.encode()
-        await self._publisher.publish(NewRecord(topic=topic, key=key, value=encode(click), headers=headers))
-
     def _is_new(self, record: Record) -> bool:
         identity = identity_of(record)
         seen_at_ms = self._seen.pop(identity, None)
@@ -228,27 +170,24 @@ class AgentAssistStream:
         return seen_at_ms is None or record.timestamp - seen_at_ms > _REPEAT_WITHIN_MS
 
 
-# -- what is written ---------------------------------------------------------------------------------------------------
+async def _outcome(audit: LiveReader, click: OutcomeOfClick) -> ClickOutcome:
+    while (record := await audit.next()) is not None:
+        if (outcome := click.take(record)) is not None:
+            return outcome
+    raise AssertionError("the reader of the audit is closed by nobody else")
 
 
 def _options(kafka: Options, *, bootstrap_servers: str | None, prefix: str | None) -> Options:
-    given = {"bootstrap_servers": bootstrap_servers, "prefix": prefix}
-    options = replace(kafka, **{name: value for name, value in given.items() if value is not None})
+    options = replace(
+        kafka,
+        bootstrap_servers=kafka.bootstrap_servers if bootstrap_servers is None else bootstrap_servers,
+        prefix=kafka.prefix if prefix is None else prefix,
+    )
     faults = list(faults_of(options))
     if faults:
         raise ValueError("; ".join(faults))
     return options
 
 
-def _subscription(
-    interaction_id: str, window: tuple[datetime, datetime] | None, suggestion_types: Sequence[str] | None
-) -> bytes:
-    subscription = Subscription(
-        interaction_id=interaction_id,
-        context_window=ContextWindow(*(_spelled(at) for at in window)) if window else None,
-        suggestion_types=None if suggestion_types is None else tuple(suggestion_types),
-    )
-    value = encode(subscription)
-    # The bridge's own check, so that what it would set aside is an error here.
-    _check(lambda: decode_subscription(_as_read(interaction_id, value)))
-    return value
+def _now_ms() -> int:
+    return time_ns() // 1_000_000

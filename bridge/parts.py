@@ -103,7 +103,8 @@ class Parts:
             clock=_now_ms,
             fresh=fresh,
         )
-        timeout_s = self._settings.run.drain_timeout_s
+        # Less than the whole, so that what has to be given up is counted and told before the process is cut short.
+        timeout_s = self._settings.run.drain_timeout_s * 0.9
         return Part(
             name="ingress",
             run=ingress.run,

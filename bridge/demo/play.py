@@ -17,7 +17,7 @@ from bridge.adapters.kafka import clients as kafka
 from bridge.adapters.kafka import topics as kafka_topics
 from bridge.adapters.kafka.clients import Clients, group_of
 from bridge.adapters.kafka.lag import KafkaLag
-from bridge.app import WORKERS, App
+from bridge.app import WORKERS, App, mendable_in
 from bridge.client import AgentAssistStream
 from bridge.core import valve
 from bridge.core.books import Line, balance
@@ -91,8 +91,11 @@ async def play(*, seconds: float, show: Show, emit: Emit, bootstrap_servers: str
         broker = EmbeddedBroker(Path(folder)) if bootstrap_servers is None else nullcontext()
         with broker as embedded:
             servers = embedded.bootstrap_servers if embedded is not None else bootstrap_servers
-            async with _stage(servers or "", watch, emit=tell_both) as stage:
-                return await _play(stage, faults, seconds=seconds, show=show)
+            try:
+                async with _stage(servers or "", watch, emit=tell_both) as stage:
+                    return await _play(stage, faults, seconds=seconds, show=show)
+            except BaseExceptionGroup as errors:
+                raise mendable_in(errors) or errors from None
 
 
 @asynccontextmanager

@@ -37,7 +37,9 @@ async def until_counted(cluster: Cluster) -> None:
 
 
 async def audited(cluster: Cluster, event: str) -> list[dict[str, Any]]:
-    values = [msgspec.json.decode(record.value or b"") for record in await cluster.read(cluster.topics.suggestion_audit)]
+    values = [
+        msgspec.json.decode(record.value or b"") for record in await cluster.read(cluster.topics.suggestion_audit)
+    ]
     return [value for value in values if value["event"] == event]
 
 
@@ -96,7 +98,9 @@ async def test_lost_group_positions_count_and_export_nothing_twice(cluster: Clus
     async with working(cluster, "tally"):
         await cluster.send(topics.ranked_suggestions, ranked, ranked, number=home)
         # Each click of an identity of its own: a click counted twice would not be taken for a repeat.
-        await cluster.send(topics.suggestion_clicks, *(click("i-1", click_id=f"c-{at}") for at in range(100)), number=home)
+        await cluster.send(
+            topics.suggestion_clicks, *(click("i-1", click_id=f"c-{at}") for at in range(100)), number=home
+        )
         await until_counted(cluster)
     before = accepted_of(await cluster.read(topics.interaction_acceptance))
     await cluster.delete_group("tally")

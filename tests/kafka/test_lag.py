@@ -11,6 +11,9 @@ from bridge.adapters.kafka.lag import KafkaLag
 from tests.broker import KafkaBroker
 from tests.kafka.cluster import Cluster
 
+# A broker that was killed may come back once its former session is over.
+QUICK = {"broker.session.timeout.ms": "1000", "broker.heartbeat.interval.ms": "200"}
+
 
 async def test_without_kafka_nobody_knows() -> None:
     probe = KafkaLag(Clients(Options(bootstrap_servers="127.0.0.1:1")), topic="t", group="g")
@@ -28,7 +31,7 @@ async def test_without_the_topic_nobody_knows(bootstrap_servers: str, prefix: st
 
 @pytest.mark.kafka
 async def test_a_broker_that_goes_away_is_unknown_until_it_is_back(tmp_path: Path, prefix: str) -> None:
-    with KafkaBroker(tmp_path / "broker") as broker:
+    with KafkaBroker(tmp_path / "broker", **QUICK) as broker:
         cluster = Cluster(broker.bootstrap_servers, prefix)
         await cluster.create_topics()
         topic = cluster.topics.raw_suggestions

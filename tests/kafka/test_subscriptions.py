@@ -20,6 +20,9 @@ from bridge.ports import Emit, TableChange
 from tests.broker import KafkaBroker
 from tests.kafka.cluster import Cluster
 
+# A broker that was killed may come back once its former session is over.
+QUICK = {"broker.session.timeout.ms": "1000", "broker.heartbeat.interval.ms": "200"}
+
 NOW_MS = 1_767_607_200_000
 
 
@@ -112,7 +115,7 @@ async def test_a_consumer_that_fails_is_made_anew_and_goes_on_where_it_was(clust
 
 @pytest.mark.kafka
 async def test_a_broker_that_comes_back_is_read_on(tmp_path: Path, prefix: str) -> None:
-    with KafkaBroker(tmp_path / "broker") as broker:
+    with KafkaBroker(tmp_path / "broker", **QUICK) as broker:
         cluster = Cluster(broker.bootstrap_servers, prefix)
         await cluster.create_topics()
         topic = cluster.topics.interaction_subscriptions

@@ -6,16 +6,23 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import LeaderNotAvailableError
 
 from bridge.adapters.kafka.clients import Clients, Options
+from bridge.adapters.kafka.topics import apply
 from bridge.adapters.kafka.writer import KafkaWriter
 from bridge.core.errors import UnavailableError
 from bridge.core.events.ingress import ProducerReplaced, WriteFailed
 from bridge.core.events.kinds import Event
 from bridge.core.records import NewRecord
+from bridge.core.topics import TopicPlan
 from tests.broker import KafkaBroker
 from tests.kafka.cluster import Cluster
+
+# A broker that was killed may come back once its former session is over.
+QUICK = {"broker.session.timeout.ms": "1000", "broker.heartbeat.interval.ms": "200"}
 
 
 class Written:
@@ -67,7 +74,7 @@ async def test_a_broker_that_dies_in_mid_batch_and_comes_back_loses_and_doubles_
     tmp_path: Path, prefix: str
 ) -> None:
     """The idempotent producer is kept: it goes on by itself, in order."""
-    with KafkaBroker(tmp_path / "broker") as broker:
+    with KafkaBroker(tmp_path / "broker", **QUICK) as broker:
         cluster = Cluster(broker.bootstrap_servers, prefix)
         await cluster.create_topics()
         raw = cluster.topics.raw_suggestions
@@ -94,29 +101,58 @@ async def test_a_refused_batch_replaces_the_producer_and_is_sent_again_before_an
 ) -> None:
     cluster = Cluster(bootstrap_servers, prefix)
     await cluster.create_topics()
-    dlq, audit = cluster.topics.dlq_ingress, cluster.topics.suggestion_audit
-    await _limit(cluster, dlq, 2_000)
+    audit = cluster.topics.suggestion_audit
+    small = TopicPlan(name=f"{prefix}small", configs={"max.message.bytes": "2000"})
+    await apply(cluster.clients, [small], partitions=2, replication_factor=1, dry_run=False)
     async with _writing(cluster) as written, asyncio.TaskGroup() as tasks:
-        await written.write_all(dlq, 0, ["before"])
+        await written.write_all(small.name, 0, ["before"])
         too_large = ["x" * 10_000, "after"]
-        waiting = tasks.create_task(written.write_all(dlq, 0, too_large))
+        waiting = tasks.create_task(written.write_all(small.name, 0, too_large))
         await written.until_told(ProducerReplaced)
-        await written.write_all(dlq, 1, ["beside"])
+        await written.write_all(small.name, 1, ["beside"])
         await written.write_all(audit, 0, [f"{at}" for at in range(100)])
         assert not waiting.done()
         assert written.told(WriteFailed)
-        await _limit(cluster, dlq, 1_000_000)
+        await _raise_limit(cluster, small.name)
         async with asyncio.timeout(60):
             await waiting
-    stored = await cluster.read(dlq)
+    stored = await cluster.read(small.name)
     assert [(record.value or b"").decode() for record in stored if record.partition == 0] == ["before", *too_large]
     assert [record.value for record in stored if record.partition == 1] == [b"beside"]
     assert [record.value for record in await cluster.read(audit)] == [b"%d" % at for at in range(100)]
 
 
+class LeaderlessClients(Clients):
+    """The first batch meets a partition that nobody leads."""
+
+    def idempotent_producer(self, *, compression: str) -> AIOKafkaProducer:
+        producer = super().idempotent_producer(compression=compression)
+        send_batch = producer.send_batch
+
+        async def fail_once(*_: object, **__: object) -> None:
+            producer.send_batch = send_batch
+            raise LeaderNotAvailableError
+
+        producer.send_batch = fail_once
+        return producer
+
+
+@pytest.mark.broker
+async def test_a_batch_that_was_not_taken_is_sent_again_by_the_same_producer(
+    bootstrap_servers: str, prefix: str
+) -> None:
+    cluster = Cluster(bootstrap_servers, prefix)
+    await cluster.create_topics()
+    cluster.clients = LeaderlessClients(cluster.options)
+    async with _writing(cluster) as written:
+        await written.write_all(cluster.topics.raw_suggestions, 0, ["1", "2"])
+        assert [type(event) for event in written.events] == [WriteFailed]
+    assert [record.value for record in await cluster.read(cluster.topics.raw_suggestions)] == [b"1", b"2"]
+
+
 @pytest.mark.kafka
 async def test_a_stop_while_the_broker_is_away_is_bounded(tmp_path: Path, prefix: str) -> None:
-    with KafkaBroker(tmp_path / "broker") as broker:
+    with KafkaBroker(tmp_path / "broker", **QUICK) as broker:
         cluster = Cluster(broker.bootstrap_servers, prefix)
         await cluster.create_topics()
         raw = cluster.topics.raw_suggestions
@@ -134,11 +170,11 @@ def _record(topic: str, partition: int, text: str) -> NewRecord:
     return NewRecord(topic=topic, key=b"i", value=text.encode(), partition=partition)
 
 
-async def _limit(cluster: Cluster, topic: str, max_bytes: int) -> None:
+async def _raise_limit(cluster: Cluster, topic: str) -> None:
     admin = cluster.clients.admin()
     await admin.start()
     try:
-        configs = {"max.message.bytes": str(max_bytes)}
+        configs = {"max.message.bytes": "1000000"}
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=configs)])
     finally:
         await admin.close()

@@ -91,7 +91,8 @@ class Restorer:
             )
             for partition in inputs
         }
-        await self._write_first(number, writer, starts)
+        if any(committed.get(partition) != starts[partition.topic].position for partition in inputs):
+            await self._write_first(number, writer, starts)
         positions = {topic: start.position for topic, start in starts.items()}
         return Restored(hop=hop, writer=writer, positions=positions, state_records=state_records)
 
@@ -120,10 +121,8 @@ class Restorer:
             ) from error
 
     async def _write_first(self, number: int, writer: TransactionalWriter, starts: Mapping[str, Start]) -> None:
-        """Writes down first positions, and what was lost, before the first record is worked."""
+        """Writes down positions that the group does not have, and what was lost, before the first record is worked."""
         lost = {topic: start for topic, start in starts.items() if start.lost_from is not None}
-        if not lost and not any(start.is_first for start in starts.values()):
-            return
         offsets = {TopicPartition(topic, number): start.position for topic, start in starts.items()}
         await writer.write([self._audit_lost(topic, number, start) for topic, start in lost.items()], offsets)
         for topic, start in lost.items():

@@ -1,0 +1,103 @@
+"""Numbers that move, and numbers whose topics are not all ours, on a real broker."""
+
+from contextlib import AsyncExitStack
+
+import msgspec
+import pytest
+
+from bridge.core.events.engine import NumberParked, NumbersAssigned
+from bridge.core.partitions import partition_of
+from bridge.ports import Condition
+from bridge.simulator.agents import AgentsSimulator
+from bridge.simulator.kmp import KmpSimulator
+from tests.kafka.cluster import Cluster
+from tests.kafka.stream import assert_balanced, assert_in_order, books_of, streaming, until_all_is_done
+from tests.kafka.working import Workers, kmp_options, working
+
+pytestmark = pytest.mark.broker
+
+
+async def test_numbers_of_which_a_stranger_holds_a_topic_are_parked_told_and_worked_once_it_is_gone(
+    bootstrap_servers: str, prefix: str
+) -> None:
+    """The stranger is in the tally's group, but has subscribed to the clicks alone."""
+    cluster = Cluster(bootstrap_servers, prefix, session_timeout_ms=3_000)
+    await cluster.create_topics()
+    topics, group = cluster.topics, f"{prefix}tally"
+    async with working(cluster, "tally") as tally, AsyncExitStack() as stack:
+        await tally.until_condition(group, lambda condition: condition.is_ready)
+        stranger = cluster.clients.group_consumer(group)
+        stranger.subscribe([topics.suggestion_clicks])
+        await stranger.start()
+        stack.push_async_callback(stranger.stop)
+        parked = await tally.until(NumberParked)
+        told = await tally.until_condition(group, lambda condition: "number" in condition.reason)
+        assert told.reason == f"number {parked.number}: another member of the group holds one of its topics"
+        for interaction_id in ("i-1", "i-2", "i-3", "i-4"):
+            await _click(cluster, interaction_id)
+        await cluster.read(topics.acceptance_exports, until=bool)  # The other number is worked on.
+        assert {one.partition for one in await cluster.read(topics.acceptance_exports)} == {1 - parked.number}
+        await stack.aclose()
+        await tally.until_condition(group, lambda condition: condition.is_ready)
+        await cluster.until_at_rest(("tally", topics.suggestion_clicks))
+    exports = await cluster.read(topics.acceptance_exports)
+    assert sorted(one.key or b"" for one in exports) == [b"i-1", b"i-2", b"i-3", b"i-4"]
+
+
+async def _click(cluster: Cluster, interaction_id: str) -> None:
+    key = interaction_id.encode()
+    body = {"interactionId": interaction_id, "suggestionId": "s-1", "articleId": "a-1", "clickId": "c-1"}
+    number = partition_of(key, cluster.topics.partitions)
+    await cluster.send(cluster.topics.suggestion_clicks, msgspec.json.encode(body), key=key, number=number)
+
+
+async def test_numbers_move_between_processes_under_load_and_nothing_is_lost_or_doubled(
+    bootstrap_servers: str, prefix: str
+) -> None:
+    """Members of all three groups come and go, one after the other, while lists and clicks are coming in."""
+    cluster = Cluster(bootstrap_servers, prefix, partitions=4)
+    await cluster.create_topics()
+    names = ("ranker", "tally", "exporter")
+    async with (
+        KmpSimulator() as kmp,
+        working(cluster, *names, kmp=kmp_options(kmp)) as first,
+        AgentsSimulator(cluster.clients, cluster.topics) as agents,
+        streaming(cluster, per_s=100) as stream,
+    ):
+        for _ in range(2):
+            async with working(cluster, *names, kmp=kmp_options(kmp)) as second:
+                for name in names:
+                    await _until_shared(first, second, prefix + name)
+                await _until_seen(agents, 50)
+                alone = len(first.events)
+            for name in names:
+                await _until_all(first, prefix + name, after=alone)
+        stream.end()
+        await cluster.until_at_rest(("ranker", cluster.topics.raw_suggestions))
+        await agents.stop_clicking()
+        await until_all_is_done(cluster)
+        books = await books_of(cluster, frames=stream.frames, clicks=agents.clicks, posts=kmp.posts)
+    assert_balanced(books)
+    assert_in_order(kmp.posts)
+
+
+async def _until_shared(first: Workers, second: Workers, group: str) -> None:
+    def is_half(event: NumbersAssigned) -> bool:
+        return event.group == group and event.owned == 2
+
+    await second.until(NumbersAssigned, is_half)
+    await first.until_condition(group, _is_ready)
+    await second.until_condition(group, _is_ready)
+
+
+async def _until_all(workers: Workers, group: str, *, after: int) -> None:
+    await workers.until(NumbersAssigned, lambda event: event.group == group and event.owned == 4, after=after)
+
+
+async def _until_seen(agents: AgentsSimulator, more: int) -> None:
+    enough = agents.lists_seen + more
+    await agents.until(lambda: agents.lists_seen >= enough, timeout_s=60)
+
+
+def _is_ready(condition: Condition) -> bool:
+    return condition.is_ready
