@@ -98,7 +98,7 @@ async def cluster(bootstrap_servers: str, prefix: str) -> Cluster:
     return cluster
 
 
-def values(records: list[Record]) -> list[bytes | None]:
+def values(records: list[Record]) -> list[bytes]:
     return sorted(record.value or b"" for record in records)
 
 

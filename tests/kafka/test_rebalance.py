@@ -21,7 +21,7 @@ async def test_numbers_of_which_a_stranger_holds_a_topic_are_parked_told_and_wor
     bootstrap_servers: str, prefix: str
 ) -> None:
     """The stranger is in the tally's group, but has subscribed to the clicks alone."""
-    cluster = Cluster(bootstrap_servers, prefix, session_timeout_ms=3_000)
+    cluster = Cluster(bootstrap_servers, prefix)
     await cluster.create_topics()
     topics, group = cluster.topics, f"{prefix}tally"
     async with working(cluster, "tally") as tally, AsyncExitStack() as stack:
