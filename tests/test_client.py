@@ -9,9 +9,11 @@ import pytest
 
 import bridge
 from bridge import AgentAssistStream, KafkaOptions, RankedBatch, StartError, Suggestion, TopicOptions
+from bridge.adapters.kafka.topics import apply
 from bridge.core.acceptance import export_id_of
 from bridge.core.partitions import partition_of
 from bridge.core.records import Header, Record
+from bridge.core.topics import plans_of
 from bridge.core.values import audit_now, decode_click, decode_subscription
 from tests.kafka.cluster import Cluster
 
@@ -46,7 +48,7 @@ async def test_a_stream_that_was_not_entered_says_so() -> None:
 @pytest.fixture
 async def cluster(bootstrap_servers: str, prefix: str) -> Cluster:
     cluster = Cluster(bootstrap_servers, prefix)
-    await cluster.create_topics()
+    await apply(cluster.clients, plans_of(cluster.topics), partitions=2, replication_factor=1, dry_run=False)
     return cluster
 
 

@@ -80,7 +80,8 @@ def unavailable(error: "UnavailableError", settings: "Settings") -> str:
         return f"{error.what}: {error.reason}"
     return (
         f"Kafka at {settings.kafka.bootstrap_servers}: {error.reason}; "
-        "check that it runs, and kafka.bootstrap_servers and kafka.security_protocol"
+        "check that it runs, kafka.bootstrap_servers, kafka.security_protocol, "
+        "and the kafka.sasl_… and kafka.ssl_… that go with it"
     )
 
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from bridge.core.events.exporter import ExportDelivered
+from bridge.core.events.exporter import ExportDelivered, ExportRetried
 from bridge.core.events.genesys import SocketOpened
-from bridge.core.events.ingress import FrameSetAside, FramesWritten, ValveOpened
+from bridge.core.events.ingress import FrameSetAside, FramesWritten, ValveClosed, ValveOpened
 from bridge.core.events.kinds import Event
 from bridge.simulator.script import Answer, Burst, CloseSockets, ExpireTokens, Fault, Garbage, Gzip
 
@@ -18,12 +18,13 @@ VALVE_BURST = "burst that closes the valve"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedFault:
-    """A fault, when it begins (seconds after the start), whose it is, and the event that shows that it is over."""
+    """A fault, when it begins (seconds after the start), whose it is, and the events that show it felt and over."""
 
     name: str
     at_s: float
     genesys: tuple[Fault, ...] = ()
     kmp: tuple[Fault, ...] = ()
+    felt_with: type[Event] | None = None
     over_with: type[Event]
 
 
@@ -63,12 +64,14 @@ def plan(seconds: float, *, burst_frames: int) -> list[PlannedFault]:
             name=KMP_DOWN,
             at_s=kmp_s,
             kmp=(Answer(name=KMP_DOWN, at_s=kmp_s, status=503, where="post", retry_after="1", for_s=seconds * 0.15),),
+            felt_with=ExportRetried,
             over_with=ExportDelivered,
         ),
         PlannedFault(
             name=VALVE_BURST,
             at_s=valve_s,
             genesys=(Burst(name=VALVE_BURST, at_s=valve_s, frames=burst_frames),),
+            felt_with=ValveClosed,
             over_with=ValveOpened,
         ),
     ]

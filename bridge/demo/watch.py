@@ -74,6 +74,7 @@ class Watch:
         }
         self._history: deque[tuple[float, dict[str, int]]] = deque()
         self._lag_records: int | None = None
+        self._felt: set[str] = set()
         self._over: dict[str, float] = {}
 
     def start(self) -> None:
@@ -94,8 +95,8 @@ class Watch:
         elif isinstance(event, ValveClosed | ValveOpened):
             self.valve.append((self._clock(), isinstance(event, ValveOpened)))
         for fault in self._faults:
-            if isinstance(event, fault.over_with) and self.elapsed_s > fault.at_s:
-                self._over.setdefault(fault.name, self.elapsed_s - fault.at_s)
+            if self.elapsed_s > fault.at_s:
+                self._follow(fault, event)
 
     def sent(self, frames: int) -> None:
         """Genesys has sent so many frames so far."""
@@ -115,6 +116,12 @@ class Watch:
             faults=[self._seen(fault) for fault in self._faults],
             phase=self.phase,
         )
+
+    def _follow(self, fault: PlannedFault, event: Event) -> None:
+        if fault.felt_with is None or isinstance(event, fault.felt_with):
+            self._felt.add(fault.name)
+        if isinstance(event, fault.over_with) and fault.name in self._felt:
+            self._over.setdefault(fault.name, self.elapsed_s - fault.at_s)
 
     def _count(self, event: Event) -> None:
         match event:

@@ -14,7 +14,10 @@ from bridge.core.ranking import Options, rank
 from bridge.core.records import StoredRecord
 from bridge.core.values import ContextWindow, decode_click, encode
 
-_WHOLE = b'{"id":"s","title":"T\xc3\xbcr","type":"knowledge","confidence":0.850,"relevanceScore":1,"knowledgeArticleId":"a","x":12345678901234567890}'
+_WHOLE = (
+    b'{"id":"s","title":"T\xc3\xbcr","type":"knowledge","confidence":0.850,"relevanceScore":1,'
+    b'"knowledgeArticleId":"a","x":12345678901234567890}'
+)
 _SUGGESTION = Suggestion(
     interaction_id="i",
     id="s",

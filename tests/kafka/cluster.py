@@ -14,6 +14,10 @@ from bridge.adapters.kafka.lag import KafkaLag
 from bridge.core.records import Header, Record
 from bridge.core.topics import Options as TopicOptions
 from bridge.core.topics import Topics, plans_of, topics_of
+from tests.broker import choice
+
+# The shortest that the brokers take: the embedded one has Kafka's default bound.
+SHORT_SESSION_MS = 6_000 if choice() == "embedded" else 3_000
 
 
 class Cluster:
@@ -100,6 +104,11 @@ class Cluster:
                 while await probe.lag() != 0:
                     await asyncio.sleep(0.05)  # Kafka tells nobody.
 
+    async def has_open_transaction(self, topic: str) -> bool:
+        """True while a transaction that has written to the topic is neither committed nor aborted."""
+        stable = await self._ends(topic, isolation="read_committed")
+        return stable != await self._ends(topic, isolation="read_uncommitted")
+
     async def delete_group(self, group: str) -> None:
         """Forgets a group and its committed positions; it must have no members."""
         name = self.options.prefix + group
@@ -119,6 +128,16 @@ class Cluster:
         configs = {name.replace("_", "."): value for name, value in settings.items()}
         async with self._admin() as admin:
             await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=configs)])
+
+    async def _ends(self, topic: str, *, isolation: str) -> dict[TopicPartition, int]:
+        consumer = self.clients.reader(isolation_level=isolation)
+        await consumer.start()
+        try:
+            partitions = [TopicPartition(topic, number) for number in range(self.topics.partitions)]
+            ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
+            return ends
+        finally:
+            await consumer.stop()
 
     @asynccontextmanager
     async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:

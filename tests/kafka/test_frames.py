@@ -87,9 +87,11 @@ async def test_frames_that_nobody_can_read_are_dead_letters_with_their_bytes_and
         letters = await cluster.read(topics.dlq_ingress, until=lambda read: len(read) >= 9)
         assert len(ingress.all(FrameSetAside)) == 9
         assert genesys.state().closes == []
-    sent = [base64.b64decode(frame.body or "") for frame in genesys.sent if frame.kind == "garbage"]
-    assert any(_is_no_utf8(body) and frame.encoding == "text" for body, frame in zip(sent, genesys.sent, strict=False))
-    assert sorted(letter.value or b"" for letter in letters) == sorted([*sent, not_utf8])
+    garbage = [frame for frame in genesys.sent if frame.kind == "garbage"]
+    bodies = [base64.b64decode(frame.body or "") for frame in garbage]
+    texts = [body for frame, body in zip(garbage, bodies, strict=True) if frame.encoding == "text"]
+    assert any(map(_is_no_utf8, texts))
+    assert sorted(letter.value or b"" for letter in letters) == sorted([*bodies, not_utf8])
     assert {letter.key for letter in letters} == {None}
     assert {header_of(letter, "x-dlq-worker") for letter in letters} == {b"ingress"}
     assert {header_of(letter, "x-dlq-class") for letter in letters} == {b"decode", b"schema", b"inflate"}

@@ -7,12 +7,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 
 from bridge.adapters.kafka.clients import Clients, Options
 from bridge.adapters.kafka.live import LiveReader, Publisher
+from bridge.adapters.kafka.topics import apply
 from bridge.core.errors import StartError, UnavailableError
 from bridge.core.partitions import partition_of
 from bridge.core.records import NewRecord
+from bridge.core.topics import plans_of
 from tests.broker import KafkaBroker
 from tests.kafka.cluster import Cluster
 
@@ -42,7 +45,7 @@ async def test_nothing_is_read_or_written_before_the_start_or_after_the_end() ->
 @pytest.fixture
 async def cluster(bootstrap_servers: str, prefix: str) -> Cluster:
     cluster = Cluster(bootstrap_servers, prefix)
-    await cluster.create_topics()
+    await apply(cluster.clients, plans_of(cluster.topics), partitions=2, replication_factor=1, dry_run=False)
     return cluster
 
 
@@ -112,15 +115,24 @@ class TestReading:
         del reader
         gc.collect()
 
-    async def test_a_start_that_is_cancelled_leaves_nothing_open(self, cluster: Cluster) -> None:
-        reader = LiveReader(cluster.clients, cluster.topics.ranked_suggestions)
-        starting = asyncio.create_task(reader.start())
-        while reader._consumer is None:
-            await asyncio.sleep(0)
+    async def test_a_start_that_is_cancelled_leaves_nothing_open(
+        self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        connecting = asyncio.Event()
+
+        def reader_of(clients: Clients) -> AIOKafkaConsumer:
+            connecting.set()
+            return new_reader(clients)
+
+        new_reader = Clients.reader
+        monkeypatch.setattr(Clients, "reader", reader_of)
+        starting = asyncio.create_task(LiveReader(cluster.clients, cluster.topics.ranked_suggestions).start())
+        async with asyncio.timeout(10):
+            await connecting.wait()
         starting.cancel()
         await asyncio.wait([starting])
         assert starting.cancelled()
-        del reader, starting
+        del starting
         gc.collect()
 
 
@@ -153,7 +165,7 @@ class TestPublishing:
 async def test_both_go_on_after_the_broker_was_away(tmp_path: Path, prefix: str) -> None:
     with KafkaBroker(tmp_path / "broker") as broker:
         cluster = Cluster(broker.bootstrap_servers, prefix)
-        await cluster.create_topics()
+        await apply(cluster.clients, plans_of(cluster.topics), partitions=2, replication_factor=1, dry_run=False)
         topic = cluster.topics.ranked_suggestions
         publisher = await Publisher(cluster.clients).start()
         async with _reading(cluster) as reader:

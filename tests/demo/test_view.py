@@ -1,0 +1,94 @@
+"""What the demo shows, as text."""
+
+import io
+from dataclasses import replace
+
+from rich.console import Console
+
+from bridge.core.books import Line
+from bridge.demo import view
+from bridge.demo.play import Result
+from bridge.demo.recovery import FaultTold
+from bridge.demo.watch import Count, FaultSeen, Snapshot
+
+SNAPSHOT = Snapshot(
+    elapsed_s=3.0,
+    seconds=20.0,
+    counts=[Count(name="raw", total=1234, per_s=40.0)],
+    lag_records=None,
+    is_valve_open=False,
+    latency_ms=(12.0, 30.0),
+    last_list="i-1: Reset a router",
+    last_click="i-1: s-1",
+    faults=[
+        FaultSeen(name="gzip burst", at_s=1, has_begun=True, over_after_s=0.2),
+        FaultSeen(name="close 1001", at_s=2, has_begun=True, over_after_s=None),
+        FaultSeen(name="later", at_s=9, has_begun=False, over_after_s=None),
+    ],
+    phase="running",
+)
+
+
+def shown(what: object) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    console.print(what)
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+def result(*, is_balanced: bool) -> Result:
+    names = tuple(f"frame {number}" for number in range(7))
+    line = Line(line="a = b", left=7, right=0, missing=() if is_balanced else names, doubled=(), ok=is_balanced)
+    return Result(
+        balanced=is_balanced,
+        books=[line],
+        faults=[
+            FaultTold(name="close 1001", at_s=6.0, recovered_after_s=0.4),
+            FaultTold(name="burst", at_s=14.0, recovered_after_s=None),
+        ],
+        latency_ms={"frame_to_ranked": {"p50": 12.0, "p99": 30.0}},
+        counts={"dead_letters": 3},
+    )
+
+
+def told(is_balanced: bool) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    view.print_result(console, result(is_balanced=is_balanced))
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+def test_the_picture_shows_each_hop_lag_valve_latency_and_faults() -> None:
+    text = shown(view.picture(SNAPSHOT))
+    for part in ("1,234", "unknown", "closed", "12, 30", "over after 0.2 s", "going on", "to come", "Reset a router"):
+        assert part in text
+
+
+def test_without_a_terminal_there_is_a_line_every_few_seconds() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    with view.lines(console) as show:
+        for elapsed_s in (0.0, 1.0, 3.5):
+            show(replace(SNAPSHOT, elapsed_s=elapsed_s))
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    lines = file.getvalue().splitlines()
+    assert len(lines) == 2
+    assert "going on: close 1001" in lines[1]
+
+
+def test_books_that_balance_say_so() -> None:
+    assert "The books balance." in told(is_balanced=True)
+
+
+def test_books_that_do_not_balance_name_what_is_missing() -> None:
+    text = told(is_balanced=False)
+    assert "The books do not balance." in text
+    assert "frame 4" in text
+    assert "and 2 more" in text
+    assert "never" in text, "a fault that was not recovered from"
+
+
+def test_a_result_is_good_only_with_every_fault_recovered() -> None:
+    assert not result(is_balanced=True).is_good
