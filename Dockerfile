@@ -2,10 +2,11 @@ FROM python:3.11-slim AS build
 WORKDIR /src
 RUN python3 -m venv /opt/bridge
 # The libraries first: they change less often than the code, so a build after a change of the code is quick.
-COPY constraints.txt pyproject.toml README.md ./
-RUN mkdir bridge && touch bridge/__init__.py \
+COPY constraints.txt pyproject.toml ./
+RUN mkdir bridge && touch bridge/__init__.py README.md \
     && /opt/bridge/bin/pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt . \
     && /opt/bridge/bin/pip uninstall --yes bridge
+COPY README.md ./
 COPY bridge bridge
 # What installs is not needed to run.
 RUN /opt/bridge/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps . \

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint types layers fmt clean
+.PHONY: help setup demo test check format lint types layers fmt docs up down bench-ranker clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,18 @@ layers: $(VENV)/.installed ## who may import whom
 fmt: $(VENV)/.installed ## format the code and mend what ruff can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.installed ## write docs/events.md anew from the events' classes
+	@$(BIN)/python -m bridge.telemetry > docs/events.md
+
+up: ## the bridge beside Kafka with the simulators, in docker-compose
+	@docker compose --profile simulators up --build --detach --wait
+
+down: ## end it; what stands on its topics stays in the volume
+	@docker compose --profile '*' down
+
+bench-ranker: $(VENV)/.installed ## the ranker beside the plainest exactly-once loop, on real Kafka
+	@$(BIN)/python bench/hops.py ranker
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) tests/kafka/.jars .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -36,9 +36,11 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    # Late, so that importing a room of the bridge does not load the Kafka client (PEP 562).
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    return getattr(import_module(module), attribute)
+if not TYPE_CHECKING:  # Else a checker would take every name for one that is here.
+
+    def __getattr__(name: str) -> object:
+        # Late, so that importing a room of the bridge does not load the Kafka client (PEP 562).
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module, attribute = _HOMES[name]
+        return getattr(import_module(module), attribute)

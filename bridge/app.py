@@ -115,7 +115,7 @@ class App:
         problems = await self._until_answered(
             lambda timeout_s: kafka_topics.check(self._clients, self._topics, timeout_s=timeout_s),
             where=f"Kafka at {self._settings.kafka.bootstrap_servers}",
-            remedy="check kafka.bootstrap_servers, and that the brokers run and can be reached from here",
+            remedy="check that the brokers run, and kafka.bootstrap_servers, security_protocol, sasl_… and ssl_…",
         )
         if problems:
             raise WrongSetupError("; ".join(problems), remedy="run `bridge topics apply`")

@@ -108,7 +108,8 @@ def load(config: Path | None = None, *, overrides: Iterable[str] = ()) -> Settin
     except TOMLDecodeError as error:
         raise SettingsError([f"{file}: is no TOML: {error}"]) from None
     except (pydantic_settings.SettingsError, UnicodeDecodeError, OSError) as error:
-        raise SettingsError([f"{file or secrets}: cannot be read: {type(error).__name__}"]) from None
+        where = getattr(error, "filename", None) or " or ".join(str(one) for one in (file, secrets) if one)
+        raise SettingsError([f"{where}: cannot be read: {type(error).__name__}"]) from None
     faults = list(_contradictions(settings))
     if faults:
         raise SettingsError(faults)

@@ -75,15 +75,21 @@ def _log_line(kind: type[Event], logger: FilteringBoundLogger, level: int) -> _M
 
 
 def _collector_of(metric: Metric, registry: CollectorRegistry) -> Any:
+    labels = _labels(metric)
     match metric:
         case Counter():
-            return prometheus_client.Counter(metric.name, metric.help, metric.labels, registry=registry)
+            return prometheus_client.Counter(metric.name, metric.help, labels, registry=registry)
         case Gauge():
-            return prometheus_client.Gauge(metric.name, metric.help, metric.labels, registry=registry)
+            return prometheus_client.Gauge(metric.name, metric.help, labels, registry=registry)
         case Histogram():
             return prometheus_client.Histogram(
-                metric.name, metric.help, metric.labels, registry=registry, buckets=metric.buckets
+                metric.name, metric.help, labels, registry=registry, buckets=metric.buckets
             )
+
+
+def _labels(metric: Metric) -> list[str]:
+    """The names of a metric's labels as Prometheus shows them: the field `class_` is the label `class`."""
+    return [label.rstrip("_") for label in metric.labels]
 
 
 def _movement(metric: Metric, collector: Any) -> _Move:
@@ -152,7 +158,9 @@ def start_logging(
 # What aiokafka warns of though it is a normal step, and retried: the broker still writes the former transaction's
 # markers (KIP-890); a broker or coordinator that moves or starts. What comes of it is told by our own events.
 _EVERYDAY = re.compile(
-    r"NotEnoughReplicasError|CoordinatorNotAvailableError|NotCoordinatorForGroupError|NotLeaderFor|Unable connect to"
+    r"NotEnoughReplicasError|CoordinatorNotAvailableError|NotCoordinatorForGroupError|NotLeaderFor"
+    # A refused login or certificate is no passing thing, and stands only here.
+    r"|Marking the coordinator dead|Unable connect to(?!.*(?:[Aa]uthenticat|[Cc]ertificate|SSL))"
 )
 
 
@@ -232,7 +240,7 @@ def _metrics(kinds: Iterable[type[Event]]) -> dict[str, str]:
         for metric in kind.metrics:
             name = f"{metric.name}_total" if isinstance(metric, Counter) else metric.name
             moved_by.setdefault(name, []).append(name_of(kind))
-            about[name] = f"{type(metric).__name__.lower()} | {_listed(metric.labels)} | {metric.help}"
+            about[name] = f"{type(metric).__name__.lower()} | {_listed(_labels(metric))} | {metric.help}"
     return {name: f"{text} | {_listed(moved_by[name])}" for name, text in about.items()}
 
 

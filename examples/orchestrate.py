@@ -47,7 +47,10 @@ async def validate(bridge: str) -> None:
     that it needs: Genesys, Kafka's topics, every partition having its worker, the KMP. `/readyz` names them one by one.
     """
     async with httpx.AsyncClient(trust_env=False) as http:  # It is near: no proxy.
-        answer = await http.get(f"{bridge}/readyz")
+        try:
+            answer = await http.get(f"{bridge}/readyz")
+        except httpx.HTTPError as error:
+            sys.exit(f"No bridge answers at {bridge} ({error}): start one with `bridge run all`.")
     if answer.status_code != 200:
         faults = [one for one in answer.json()["conditions"] if not one["is_ready"]]
         sys.exit("\n".join(["The bridge is not ready:", *(f"- {one['name']}: {one['reason']}" for one in faults)]))
@@ -67,7 +70,7 @@ def main() -> None:
         asyncio.run(work)
     except TimeoutError as error:
         sys.exit(f"Nothing came in time. Is the interaction live? {error}")
-    except (BridgeError, ValueError, httpx.HTTPError) as error:
+    except (BridgeError, ValueError) as error:
         sys.exit(f"It did not work: {error}")
 
 

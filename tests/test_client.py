@@ -1,6 +1,7 @@
 """AgentAssistStream: what a program sees of a running bridge."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -8,11 +9,12 @@ from datetime import UTC, datetime
 import pytest
 
 import bridge
-from bridge import AgentAssistStream, KafkaOptions, RankedBatch, StartError, Suggestion, TopicOptions
+from bridge import AgentAssistStream, KafkaOptions, RankedBatch, StartError, Suggestion, TopicOptions, UnavailableError
+from bridge.adapters.kafka.live import Publisher
 from bridge.adapters.kafka.topics import apply
 from bridge.core.acceptance import export_id_of
 from bridge.core.partitions import partition_of
-from bridge.core.records import Header, Record
+from bridge.core.records import Header, NewRecord, Record
 from bridge.core.topics import plans_of
 from bridge.core.values import audit_now, decode_click, decode_subscription
 from tests.kafka.cluster import Cluster
@@ -23,7 +25,7 @@ _WINDOW = (datetime(2026, 1, 5, 9, 55, tzinfo=UTC), datetime(2026, 1, 5, 10, tzi
 def test_every_public_name_is_there() -> None:
     assert all(getattr(bridge, name).__name__ for name in bridge.__all__)
     with pytest.raises(AttributeError, match="NoSuchName"):
-        _ = bridge.NoSuchName
+        _ = bridge.NoSuchName  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -132,6 +134,15 @@ class TestReading:
                 await _rank(cluster, "i-1", ce_id, ce_id=ce_id)
             assert [_ids(await anext(stream)) for _ in range(3)] == [["a"], ["b"], ["c"]]
 
+    async def test_what_it_remembers_for_that_is_bounded(
+        self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("bridge.client._MAX_REMEMBERED", 2)
+        async with _stream(cluster, "i-1") as stream:
+            for ce_id in ("a", "b", "c", "c", "a"):
+                await _rank(cluster, "i-1", ce_id, ce_id=ce_id)
+            assert [_ids(await anext(stream)) for _ in range(4)] == [["a"], ["b"], ["c"], ["a"]]
+
     async def test_what_is_no_list_is_passed_over(self, cluster: Cluster) -> None:
         async with _stream(cluster, "i-1") as stream:
             await _send(cluster, cluster.topics.ranked_suggestions, "i-1", b"no list")
@@ -205,6 +216,19 @@ class TestSubscribing:
         (begin,) = await cluster.read(cluster.topics.interaction_subscriptions)
         assert begin.value == b'{"interactionId":"i-1"}'
 
+    async def test_a_subscription_that_cannot_be_written_leaves_nothing_open(
+        self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def refuse(_publisher: Publisher, _record: NewRecord) -> Record:
+            raise UnavailableError("Kafka", "no answer")
+
+        monkeypatch.setattr(Publisher, "publish", refuse)
+        with pytest.raises(UnavailableError):
+            async with _stream(cluster, "i-1"):
+                pass
+        # A client that was left open says so when it is collected, and a warning is an error here.
+        gc.collect()
+
     async def test_reading_alone_writes_none(self, cluster: Cluster) -> None:
         options = cluster.options
         async with (
@@ -257,6 +281,7 @@ class TestClicking:
         async with _stream(cluster) as stream, asyncio.TaskGroup() as tasks:
             clicking = tasks.create_task(stream.click_until_exported(_SUGGESTION, click_id="c"))
             await cluster.read(cluster.topics.suggestion_clicks, until=bool)
+            await _audit(cluster, "suggestions_retrieved", count=1, latencyMs=1)
             await _audit(cluster, "suggestion_accepted", clickId="c", acceptanceRate=0.5)
             await _audit(
                 cluster,

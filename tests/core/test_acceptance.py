@@ -1,12 +1,14 @@
 """T11, D6, D9: what is counted, what is remembered of it, and for how long."""
 
 from collections.abc import Sequence
+from sys import setprofile
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import astuple
 
 from bridge.core import acceptance
 from bridge.core.acceptance import (
@@ -111,6 +113,31 @@ def test_a_list_of_thousands_of_ids_is_taken_in_bounded_memory() -> None:
     known = _shown(_NOTHING, b"1", [str(each) for each in range(5_000)])
     assert known.shown_suggestions == 5_000
     assert len(known.recent.shown) == SHOWN_KEPT * 9
+
+
+def test_a_click_costs_the_same_however_many_came_before() -> None:
+    """D9: in calls that are made and in what is remembered; the tutorial went through all events so far."""
+    early, late = (_busy(times) for times in (CLICKS_KEPT * 2, 10_000))
+    assert (early.accepted, late.accepted) == (CLICKS_KEPT * 2, 10_000)
+    assert _calls_of_a_click(early) == _calls_of_a_click(late)
+    assert [len(kept) for kept in astuple(early.recent)] == [len(kept) for kept in astuple(late.recent)]
+
+
+def _busy(times: int) -> Acceptance:
+    known = _NOTHING
+    for each in range(times):
+        known = _clicked(_shown(known, b"%d" % each, [f"{each}"]), f"{each}", f"{each}").after
+    return known
+
+
+def _calls_of_a_click(known: Acceptance) -> int:
+    calls: list[str] = []
+    setprofile(lambda _frame, event, _argument: calls.append(event))
+    try:
+        _clicked(known, "one more", "a")
+    finally:
+        setprofile(None)
+    return len(calls)
 
 
 def test_times_are_those_of_the_records_and_never_go_back() -> None:

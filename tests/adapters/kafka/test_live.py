@@ -84,13 +84,14 @@ class TestReading:
 
     async def test_does_not_see_what_was_aborted(self, cluster: Cluster) -> None:
         topic = cluster.topics.ranked_suggestions
-        producer = cluster.clients.transactional_producer(f"{topic}-0")
-        async with _reading(cluster) as reader, producer:
-            await producer.begin_transaction()
-            await producer.send_and_wait(topic, b"aborted", partition=0)
-            await producer.abort_transaction()
-            async with producer.transaction():
-                await producer.send(topic, b"committed", partition=0)
+        # Two writers: the embedded broker goes on hiding what comes from one that has aborted.
+        aborting, committing = (cluster.clients.transactional_producer(f"{topic}-{name}") for name in "ab")
+        async with _reading(cluster) as reader, aborting, committing:
+            await aborting.begin_transaction()
+            await aborting.send_and_wait(topic, b"aborted", partition=0)
+            await aborting.abort_transaction()
+            async with committing.transaction():
+                await committing.send(topic, b"committed", partition=0)
             assert await _next(reader) == b"committed"
 
     async def test_a_wait_that_is_cancelled_loses_nothing(self, cluster: Cluster) -> None:
