@@ -14,6 +14,7 @@ from bridge.adapters import http
 from bridge.adapters.genesys.rest import open_rest
 from bridge.adapters.kafka import topics as kafka_topics
 from bridge.adapters.kafka.clients import Clients
+from bridge.adapters.kafka.oldest import OldestLetters
 from bridge.core.errors import StartError, UnavailableError, WrongSetupError
 from bridge.core.events.process import (
     DrainCutShort,
@@ -38,9 +39,9 @@ _T = TypeVar("_T")
 
 _ANSWER_S = 10.0
 _SECOND_WISH_S = 1.0
-# A worker that has had something to do for so long without finishing any of it is taken for stuck. Above every
-# deadline that ends in a retry (transactions, rebalances, restores).
-_STUCK_AFTER_S = 120.0
+# A worker that has had something to do for so many times `kafka.stuck_after_s` without finishing any of it is taken for
+# dead: after the first time its consumer was made anew, and that did not help.
+_STUCK_TIMES = 2
 
 
 class _StoppedError(Exception):
@@ -91,7 +92,7 @@ class App:
             await self._until_set_up()
             parts = Parts(self._settings, self._clients, self._topics, emit=self._emit)
             self._parts = [await parts.make(worker, stack) for worker in self._workers]
-            return await self._work()
+            return await self._work(parts.oldest_letters(self._workers))
 
     def conditions(self) -> Sequence[Condition]:
         """What `/readyz` says."""
@@ -105,7 +106,7 @@ class App:
     def _progress_of(self, part: Part) -> Condition:
         stalled_s = part.stalled_s()
         reason = f"has had work for {stalled_s:.0f} s without finishing any"
-        is_alive = stalled_s < _STUCK_AFTER_S
+        is_alive = stalled_s < _STUCK_TIMES * self._settings.kafka.stuck_after_s
         return Condition(name=part.name, is_ready=is_alive, reason="" if is_alive else reason)
 
     # -- start ---------------------------------------------------------------------------------------------------------
@@ -118,7 +119,7 @@ class App:
             remedy="check that the brokers run, and kafka.bootstrap_servers, security_protocol, sasl_… and ssl_…",
         )
         if problems:
-            raise WrongSetupError("; ".join(problems), remedy="run `bridge topics apply`")
+            raise WrongSetupError("\n".join(problems), remedy=_remedy_of(problems))
         if "ingress" in self._workers:
             await self._until_answered(
                 self._check_genesys,
@@ -155,14 +156,16 @@ class App:
 
     # -- work and stop -------------------------------------------------------------------------------------------------
 
-    async def _work(self) -> int:
+    async def _work(self, oldest_letters: OldestLetters) -> int:
         self._emit(ProcessStarted(workers=tuple(self._workers)))
         exit_code = EXIT_FAILED
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = {part.name: tasks.create_task(self._run_part(part), name=part.name) for part in self._parts}
                 stop = tasks.create_task(self._stop(running))
+                looking = tasks.create_task(oldest_letters.run())
                 await asyncio.wait(running.values())
+                looking.cancel()
                 exit_code = await stop if self._stopping.is_set() else EXIT_DRAINED
                 stop.cancel()
         except asyncio.CancelledError:
@@ -238,6 +241,13 @@ def mendable_in(errors: BaseExceptionGroup) -> StartError | UnavailableError | N
         if isinstance(error, BaseExceptionGroup) and (found := mendable_in(error)) is not None:
             return found
     return None
+
+
+def _remedy_of(problems: Sequence[str]) -> str:
+    """What to do about topics that do not fit: `apply` makes what is missing, and never changes a number."""
+    if any("does not exist" in problem for problem in problems):
+        return "run `bridge topics apply`"
+    return "set topics.partitions to what the topics have"
 
 
 def _kind_of(error: BaseException) -> str:

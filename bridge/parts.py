@@ -10,6 +10,8 @@ from bridge.adapters.genesys.sockets import GenesysSockets
 from bridge.adapters.kafka.clients import Clients, group_of
 from bridge.adapters.kafka.engine import Engine
 from bridge.adapters.kafka.lag import KafkaLag
+from bridge.adapters.kafka.oldest import OldestLetters
+from bridge.adapters.kafka.peek import KafkaTails
 from bridge.adapters.kafka.restore import Plan
 from bridge.adapters.kafka.subscriptions import KafkaTable, write_missing
 from bridge.adapters.kafka.writer import KafkaWriter
@@ -61,10 +63,33 @@ class Parts:
             case _:
                 raise ValueError(worker)
 
+    def oldest_letters(self, workers: Sequence[str]) -> OldestLetters:
+        """What tells how old the dead letters of these workers are."""
+        by_worker = {
+            "ingress": self._topics.dlq_ingress,
+            "ranker": self._topics.dlq_ranker,
+            "tally": self._topics.dlq_clicks,
+            "exporter": self._topics.dlq_exports,
+        }
+        return OldestLetters(
+            self._clients,
+            [by_worker[worker] for worker in workers],
+            partitions=self._topics.partitions,
+            clock=_now_ms,
+            emit=self._emit,
+        )
+
     async def _make_ingress(self, stack: AsyncExitStack) -> Part:
         options = self._settings.ingress
         start_s = self._settings.run.start_timeout_s
-        fresh = await write_missing(self._clients, self._topics, options.interactions, clock=_now_ms, timeout_s=start_s)
+        fresh = await write_missing(
+            self._clients,
+            self._topics,
+            options.interactions,
+            clock=_now_ms,
+            timeout_s=start_s,
+            ttl_s=options.subscription_ttl_s,
+        )
         sockets = GenesysSockets(
             self._settings.genesys,
             context_window_s=options.context_window_s,
@@ -80,9 +105,8 @@ class Parts:
         )
         await writer.start(timeout_s=start_s)
         stack.push_async_callback(writer.stop)
-        lag = KafkaLag(
-            self._clients, group=group_of(self._settings.kafka, "ranker"), topic=self._topics.raw_suggestions
-        )
+        groups = self._settings.valve.groups or (group_of(self._settings.kafka, "ranker"),)
+        lag = KafkaLag(self._clients, groups=groups, topic=self._topics.raw_suggestions)
         stack.push_async_callback(lag.stop)
         table = KafkaTable(
             self._clients,
@@ -97,6 +121,7 @@ class Parts:
             topics=self._topics,
             sockets=sockets,
             table=table,
+            tails=KafkaTails(self._clients, topic=self._topics.raw_suggestions),
             writer=writer,
             lag=lag,
             emit=self._emit,
@@ -125,21 +150,32 @@ class Parts:
             clock=_now_ms,
             emit=self._emit,
         )
-        part = self._make_hop("exporter", [self._topics.acceptance_exports], make_hop=lambda _: exporters.new())
+        part = self._make_hop(
+            "exporter",
+            [self._topics.acceptance_exports],
+            make_hop=lambda _: exporters.new(),
+            # A KMP that is down is waited for without end: neither a new consumer nor a restart would help it.
+            waits=lambda: exporters.is_resting,
+        )
         return Part(
             name=part.name,
             run=part.run,
             stop=part.stop,
             conditions=lambda: [*part.conditions(), *exporters.conditions()],
-            # A KMP that is down is waited for without end: a restart would not help it.
-            stalled_s=lambda: part.stalled_s() if all(one.is_ready for one in exporters.conditions()) else 0.0,
+            stalled_s=part.stalled_s,
         )
 
     def _new_tally(self, _: int) -> Hop:
         return Tally(options=self._settings.clicks, topics=self._topics, emit=self._emit, clock=_now_ms)
 
     def _make_hop(
-        self, worker: str, inputs: Sequence[str], *, make_hop: Callable[[int], Hop], state_topic: str | None = None
+        self,
+        worker: str,
+        inputs: Sequence[str],
+        *,
+        make_hop: Callable[[int], Hop],
+        state_topic: str | None = None,
+        waits: Callable[[], bool] = lambda: False,
     ) -> Part:
         plan = Plan(
             group=group_of(self._settings.kafka, worker),
@@ -147,8 +183,11 @@ class Parts:
             state_topic=state_topic,
             audit_topic=self._topics.suggestion_audit,
             make_hop=make_hop,
+            waits=waits,
         )
-        engine = Engine(self._clients, plan, clock=_now_ms, chance=random.random, emit=self._emit)
+        engine = Engine(
+            self._clients, plan, clock=_now_ms, chance=random.random, emit=self._emit, budget=self._settings.dlq
+        )
 
         async def stop() -> int:
             engine.stop()

@@ -8,6 +8,7 @@ from bridge.core.dialects.agentassist import Received
 from bridge.core.events.kinds import Event
 from bridge.core.records import NewRecord, Record
 from bridge.core.values import Subscription
+from bridge.core.valve import Lag
 from bridge.core.verdict import Answer
 
 
@@ -124,6 +125,9 @@ class Intake(Protocol):
     def finished(self, interaction_ids: Sequence[str], *, reason: str, at_ms: int) -> None:
         """Genesys ended these for good; they are not subscribed again until they are written again."""
 
+    def suppressed(self, interaction_id: str, *, frames: int, at_ms: int) -> None:
+        """So many frames were not taken, because another socket had delivered them; told once a second at most."""
+
 
 class Sockets(Protocol):
     """The connections to Genesys: they come back by themselves, and subscribe what is wanted."""
@@ -180,7 +184,17 @@ class Writer(Protocol):
 
 
 class LagProbe(Protocol):
-    """How far the ranker is behind."""
+    """How far the ranker is behind, or whichever group counts."""
 
-    async def lag(self) -> int | None:
-        """Records on `raw-suggestions` that the ranker's group has not committed; None where nobody knows."""
+    async def sample(self) -> Lag | None:
+        """What of `raw-suggestions` the group has not committed; None where nobody knows."""
+
+
+class Tails(Protocol):
+    """The ends of the partitions of `raw-suggestions`."""
+
+    async def last_ms(self, partitions: Collection[int]) -> Mapping[int, int]:
+        """The time of the last record of each of these partitions, epoch milliseconds.
+
+        Those that have none, or of which nobody knows, are left out. Waits for a few seconds at most.
+        """

@@ -31,6 +31,7 @@ from bridge.adapters.kafka import clients
 from bridge.adapters.kafka.clients import Options as KafkaOptions
 from bridge.adapters.kmp import Options as KmpOptions
 from bridge.core.acceptance import Options as ClicksOptions
+from bridge.core.budget import Options as BudgetOptions
 from bridge.core.errors import WrongSetupError
 from bridge.core.options import OneOf, Within
 from bridge.core.ranking import Options as RankingOptions
@@ -76,6 +77,7 @@ class Settings:
     ranking: RankingOptions = field(default_factory=RankingOptions)
     clicks: ClicksOptions = field(default_factory=ClicksOptions)
     kmp: KmpOptions = field(default_factory=KmpOptions)
+    dlq: BudgetOptions = field(default_factory=BudgetOptions)
     http: HttpOptions = field(default_factory=HttpOptions)
     log: LogOptions = field(default_factory=LogOptions)
     run: RunOptions = field(default_factory=RunOptions)

@@ -43,6 +43,11 @@ class Telemetry:
         self._logger = logger
         self._collectors: dict[str, Any] = {}
         self._moves: dict[type[Event], tuple[_Move, ...]] = {}
+        # Counters begin at 0, so that the first time that something happens is a rise and not a new series.
+        for kind in all_events():
+            for metric in kind.metrics:
+                if isinstance(metric, Counter):
+                    self._collector(metric)
 
     def emit(self, event: Event) -> None:
         """Writes one log line, unless the event is below the logger's level, and moves the event's metrics."""
@@ -58,10 +63,13 @@ class Telemetry:
         if self._logger.is_enabled_for(level):
             yield _log_line(kind, self._logger, level)
         for metric in kind.metrics:
-            # Events share a metric by its name: ValveClosed sets the gauge that ValveOpened resets.
-            if metric.name not in self._collectors:
-                self._collectors[metric.name] = _collector_of(metric, self._registry)
-            yield _movement(metric, self._collectors[metric.name])
+            yield _movement(metric, self._collector(metric))
+
+    def _collector(self, metric: Metric) -> Any:
+        # Events share a metric by its name: ValveClosed sets the gauge that ValveOpened resets.
+        if metric.name not in self._collectors:
+            self._collectors[metric.name] = _collector_of(metric, self._registry)
+        return self._collectors[metric.name]
 
 
 def name_of(kind: type[Event]) -> str:
@@ -70,8 +78,8 @@ def name_of(kind: type[Event]) -> str:
 
 
 def _log_line(kind: type[Event], logger: FilteringBoundLogger, level: int) -> _Move:
-    name, field_names = name_of(kind), tuple(field.name for field in fields(kind))
-    return lambda event: logger.log(level, name, **{field: getattr(event, field) for field in field_names})
+    name, field_names = name_of(kind), [(_shown(field.name), field.name) for field in fields(kind)]
+    return lambda event: logger.log(level, name, **{shown: getattr(event, field) for shown, field in field_names})
 
 
 def _collector_of(metric: Metric, registry: CollectorRegistry) -> Any:
@@ -88,8 +96,13 @@ def _collector_of(metric: Metric, registry: CollectorRegistry) -> Any:
 
 
 def _labels(metric: Metric) -> list[str]:
-    """The names of a metric's labels as Prometheus shows them: the field `class_` is the label `class`."""
-    return [label.rstrip("_") for label in metric.labels]
+    """The names of a metric's labels as Prometheus shows them."""
+    return [_shown(label) for label in metric.labels]
+
+
+def _shown(field: str) -> str:
+    """The name of a field for everybody outside: `class_` is `class`."""
+    return field.rstrip("_")
 
 
 def _movement(metric: Metric, collector: Any) -> _Move:
@@ -209,8 +222,7 @@ def events_page() -> str:
     """docs/events.md: the tables of events and metrics, in Markdown."""
     kinds = all_events()
     event_rows = [
-        f"| `{name_of(kind)}` | {kind.level} | {_listed(field.name for field in fields(kind))} | {_sentence(kind)} |"
-        for kind in kinds
+        f"| `{name_of(kind)}` | {kind.level} | {_listed(_fields(kind))} | {_sentence(kind)} |" for kind in kinds
     ]
     metric_rows = [f"| `{name}` | {about} |" for name, about in sorted(_metrics(kinds).items())]
     return "\n".join(
@@ -230,6 +242,10 @@ def events_page() -> str:
             "",
         ]
     )
+
+
+def _fields(kind: type[Event]) -> Iterator[str]:
+    return (_shown(field.name) for field in fields(kind))
 
 
 def _metrics(kinds: Iterable[type[Event]]) -> dict[str, str]:

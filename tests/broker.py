@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from bridge.demo.broker import EmbeddedBroker
 
@@ -41,7 +41,7 @@ def running(folder: Path) -> Iterator[str]:
 
 
 class KafkaBroker:
-    """One Kafka node in KRaft mode, broker and controller in one process. It can be stopped, killed and started again."""
+    """One Kafka node in KRaft mode, broker and controller in one process, to be stopped, killed and started again."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self._folder = folder
@@ -59,7 +59,7 @@ class KafkaBroker:
         assert self._process is not None, "the broker is not running"
         return self._process
 
-    def __enter__(self) -> "KafkaBroker":
+    def __enter__(self) -> Self:
         self._format()
         self.start()
         return self

@@ -13,6 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.typing import FilteringBoundLogger
 
+from bridge.core.events.dead_letters import DeadLettersWritten
 from bridge.core.events.kinds import Counter, Event, Gauge, Histogram, Level, Metric
 from bridge.telemetry import SILENT, Telemetry, all_events, events_page, name_of, start_logging
 
@@ -114,6 +115,14 @@ def test_two_events_share_a_metric_by_its_name() -> None:
     telemetry.emit(DoorOpened(cause="sun"))
     assert registry.get_sample_value("bridge_door_closed") == 0
     assert registry.get_sample_value("bridge_door_moves_total", {"cause": "sun"}) == 1
+
+
+def test_a_field_that_is_a_word_of_the_language_is_told_without_its_underscore() -> None:
+    stream = io.StringIO()
+    telemetry, registry = _telemetry(stream)
+    telemetry.emit(DeadLettersWritten(topic="dlq.clicks", class_="schema", letters=2))
+    assert orjson.loads(stream.getvalue())["class"] == "schema"
+    assert registry.get_sample_value("bridge_dead_letters_total", {"topic": "dlq.clicks", "class": "schema"}) == 2
 
 
 def test_a_value_that_nobody_knows_is_not_zero() -> None:

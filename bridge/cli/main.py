@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli import check, demo, run, simulate, subscriptions, tail, topics
+from bridge.cli import check, demo, dlq, run, simulate, status, subscriptions, tail, topics, verify
 from bridge.cli.console import Line
 
 app = typer.Typer(
@@ -22,6 +22,9 @@ app.add_typer(topics.app, name="topics")
 app.command("subscribe")(subscriptions.subscribe)
 app.command("unsubscribe")(subscriptions.unsubscribe)
 app.command("tail")(tail.tail)
+app.command("status")(status.status)
+app.command("verify")(verify.verify)
+app.add_typer(dlq.app, name="dlq")
 app.add_typer(simulate.app, name="simulate")
 app.command("demo")(demo.demo)
 

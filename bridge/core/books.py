@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bridge.core.records import X_SOURCE, Record, digest, header_of, identity_of, source_of
+from bridge.core.records import X_SOURCE, Record, digest, header_of, identity_of, source_of, time_of
 from bridge.core.recount import recount, spell
 from bridge.core.times import from_rfc3339
 from bridge.core.topics import Topics
@@ -68,11 +68,12 @@ def balance(accounts: Accounts) -> list[Line]:
     return [
         _frames_line(accounts, read),
         compare(
-            "raw = ranked + withheld + dead letters",
+            "raw = ranked + withheld + superseded + dead letters",
             read.positions(accounts.topics.raw_suggestions),
             [
                 *read.sources(accounts.topics.ranked_suggestions),
                 *read.audited("suggestions_withheld"),
+                *read.audited("suggestions_superseded"),
                 *read.dead(accounts.topics.dlq_ranker),
             ],
         ),
@@ -120,13 +121,16 @@ def _frames_line(accounts: Accounts, read: "_Read") -> Line:
     # Frames are compared by their bytes, and told by their serial.
     told = {frame.digest: f"frame {frame.serial}" for frame in accounts.frames}
     raw = [digest(record.value or b"") for record in accounts.records[accounts.topics.raw_suggestions]]
-    dead = [digest(record.value or b"") for record in accounts.records[accounts.topics.dlq_ingress]]
+    dead = [
+        digest(letter.value or b"") for letter in accounts.records[accounts.topics.dlq_ingress] if _is_frame(letter)
+    ]
     arrived = Counter(raw) + Counter(dead)
     lost: list[str] = []
+    excuses = read.excuses()
     for frame in accounts.frames:
         if arrived[frame.digest] > 0:
             arrived[frame.digest] -= 1
-        elif read.may_be_lost(frame):
+        elif any(excuse.covers(frame) for excuse in excuses.get(frame.interaction_id or "", ())):
             lost.append(frame.digest)
     return compare(
         f"frames sent = raw + dead letters + lost inside a told gap ({len(lost)})",
@@ -135,10 +139,16 @@ def _frames_line(accounts: Accounts, read: "_Read") -> Line:
     )
 
 
+def _is_frame(letter: Record) -> bool:
+    # A record of the subscription topic that is no subscription is set aside there, too.
+    return header_of(letter, "__connect.errors.stage") == b"frame"
+
+
 class _Audit(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     event: str
     interaction_id: str = ""
     export_id: str = ""
+    frames: int = 0
     to: str | int | None = None
     from_: str | int | None = msgspec.field(name="from", default=None)
 
@@ -155,6 +165,23 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     acceptance_rate: float
 
 
+@dataclass(slots=True, kw_only=True)
+class _Excuse:
+    """An interval in which frames may be missing, and how many (None: any number)."""
+
+    from_ms: int
+    to_ms: int
+    left: int | None
+
+    def covers(self, frame: FrameSent) -> bool:
+        """Whether this excuses that the frame is missing; it is then used up by one."""
+        if not self.from_ms <= frame.at_ms <= self.to_ms or self.left == 0:
+            return False
+        if self.left is not None:
+            self.left -= 1
+        return True
+
+
 class _Read:
     """What stands on the topics, by what the lines ask for."""
 
@@ -166,10 +193,6 @@ class _Read:
             (record, decoder.decode(record.value or b"null"))
             for record in accounts.records[self._topics.suggestion_audit]
         ]
-        self._gaps: dict[str, list[tuple[int, int]]] = {}
-        for _, event in self._audit:
-            if event.event in {"reception_gap", "suggestions_shed"}:
-                self._gaps.setdefault(event.interaction_id, []).append((_ms(event.from_, 0), _ms(event.to, 2**62)))
 
     def positions(self, topic: str) -> Iterator[str]:
         return map(source_of, self._records[topic])
@@ -195,9 +218,24 @@ class _Read:
             one for one in self._records[self._topics.dlq_exports] if header_of(one, "x-dlq-class") == b"http-refused"
         )
 
-    def may_be_lost(self, frame: FrameSent) -> bool:
-        gaps = self._gaps.get(frame.interaction_id or "", ())
-        return any(start - _ON_ITS_WAY_MS <= frame.at_ms <= end for start, end in gaps)
+    def excuses(self) -> dict[str, list["_Excuse"]]:
+        """What was told as perhaps missed (`reception_gap`) or as dropped (`suggestions_shed`), by interaction.
+
+        A gap without a beginning begins with the last frame that had arrived before its end. A shed excuses as many
+        frames as it tells, a gap any number.
+        """
+        times: dict[str, list[int]] = {}
+        for record in self._records[self._topics.raw_suggestions]:
+            times.setdefault((record.key or b"").decode(errors="replace"), []).append(time_of(record))
+        excuses: dict[str, list[_Excuse]] = {}
+        for _, event in self._audit:
+            if event.event in {"reception_gap", "suggestions_shed"}:
+                to_ms = _ms(event.to, 2**62)
+                last_ms = max((at_ms for at_ms in times.get(event.interaction_id, ()) if at_ms < to_ms), default=0)
+                left = event.frames if event.event == "suggestions_shed" else None
+                excuse = _Excuse(from_ms=_ms(event.from_, last_ms) - _ON_ITS_WAY_MS, to_ms=to_ms, left=left)
+                excuses.setdefault(event.interaction_id, []).append(excuse)
+        return excuses
 
     def acceptances(self) -> Iterator[str]:
         latest = {record.key: record for record in self._records[self._topics.interaction_acceptance]}

@@ -1,5 +1,7 @@
 """What a dead letter carries: the original's bytes, and headers that tell where it came from and what failed."""
 
+from typing import NamedTuple
+
 import msgspec
 
 from bridge.core.errors import MalformedError
@@ -17,6 +19,8 @@ CLASSES = (
     "http-refused",
     "expired",
 )
+
+DLQ_CLASS = "x-dlq-class"
 
 # What is kept of a value that has no room on the dead-letter topic.
 _CUT_BYTES = 512 * 1024
@@ -111,6 +115,31 @@ def dead_frame(
     )
 
 
+class SetAside(NamedTuple):
+    """What a dead letter that is to be written says: where the original stood, where it goes to, and what failed."""
+
+    topic: str
+    offset: int
+    dlq_topic: str
+    dlq_class: str
+    reason: str
+
+
+def set_aside_in(record: NewRecord) -> SetAside | None:
+    """What a record that is to be written sets aside; None for one that is no dead letter of another record."""
+    # Each of them ends in its origin. Nearly everything that is written is none, so nothing else is looked at first.
+    if not record.headers or record.headers[-1][0] != "__connect.errors.offset":
+        return None
+    told = dict(record.headers)
+    return SetAside(
+        topic=told["__connect.errors.topic"].decode(),
+        offset=int(told["__connect.errors.offset"]),
+        dlq_topic=record.topic,
+        dlq_class=told[DLQ_CLASS].decode(),
+        reason=told["x-dlq-reason"].decode(),
+    )
+
+
 def _replay_count(source: Record) -> tuple[Header, ...]:
     # A record that was replayed carries its count already, among the headers that are kept as they were.
     return () if header_of(source, _REPLAY_COUNT) is not None else (_NEVER_REPLAYED,)
@@ -129,7 +158,7 @@ def _what_failed(
 ) -> tuple[Header, ...]:
     status = () if http_status is None else (("x-dlq-http-status", b"%d" % http_status),)
     return (
-        ("x-dlq-class", dlq_class.encode()),
+        (DLQ_CLASS, dlq_class.encode()),
         ("x-dlq-reason", reason.encode()),
         ("x-dlq-worker", worker.encode()),
         ("x-dlq-attempts", b"%d" % attempts),

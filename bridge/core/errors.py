@@ -6,7 +6,8 @@ BridgeError
 │   └── WrongSetupError     … and no wait will mend it: tell the operator, exit 78
 ├── UnavailableError        something outside does not answer now: try again with backoff
 └── TransactionError        a transaction did not commit: drop the producer and restore the number
-    └── FencedError         … because another process owns the number: park it first
+    ├── FencedError         … because another process owns the number: park it first
+    └── BudgetError         … because it would set too much aside: park the number, and look again later
 """
 
 
@@ -55,3 +56,7 @@ class TransactionError(BridgeError):
 
 class FencedError(TransactionError):
     """Another process has started the producer of this number, or the transaction timed out."""
+
+
+class BudgetError(TransactionError):
+    """A batch would set aside more than the dead-letter budget allows: nothing of it was written."""

@@ -17,13 +17,15 @@ _NO_LATENCY = msgspec.Raw(b"0")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The section `ranking`. Only the ratio of the two weights matters."""
+    """The section `ranking`. Only the ratio of the two weights matters; `fresh_for_s` 0 is for ever."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     min_confidence: Annotated[float, Within(0, 1)] = 0.75
     relevance_weight: Annotated[float, Within(0, 1)] = 0.6
     confidence_weight: Annotated[float, Within(0, 1)] = 0.4
+    # No agent looks back at what was suggested half a minute ago when there is something newer.
+    fresh_for_s: Annotated[float, Within(0, 86_400)] = 30.0
 
 
 class Ranking(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -84,6 +86,11 @@ def version(options: Options) -> str:
     """16 hexadecimal digits that follow from the options: lists that have them equal were ranked alike."""
     weights = (options.min_confidence, options.relevance_weight, options.confidence_weight)
     return digest(*(repr(float(weight)).encode() for weight in weights))[:16]
+
+
+def is_fresh(at_ms: int, *, now_ms: int, options: Options) -> bool:
+    """Whether a list of `at_ms` is worth showing at `now_ms` though there is a newer one (epoch milliseconds)."""
+    return options.fresh_for_s == 0 or now_ms - at_ms <= options.fresh_for_s * 1000
 
 
 def rank(value: bytes | None, *, at_ms: int, options: Options) -> Ranking:

@@ -11,16 +11,18 @@ from typing import Literal
 _AT_ONCE_FIRST_S = 0.1
 _AT_ONCE_SPREAD_S = 0.4
 
-Delay = Literal["at once", "backoff", "cap"]
+Delay = Literal["at once", "backoff", "cap", "poll"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One row: what is done about one cause.
+    """One row: what is done about one cause. The cause is the label of the metrics and stands in the events.
 
-    `delay` "at once" is within 1 s where it is the first time since the connection was last good, then backoff;
-    "cap" is the longest delay of the backoff. What the peer asks for by Retry-After goes before `delay`.
-    A permanent cause ends a process that has not had a good start; after one it is tried again.
+    `delay` "at once" is within 1 s, for a failure only where it is the first since the connection was last good, then
+    backoff; "cap" is the longest delay of the backoff; "poll" is how often a full quota is looked at. What the peer
+    asks for by Retry-After goes before `delay`. A permanent cause ends a process that has not had a good start; after
+    one it is tried again. Whatever was subscribed is subscribed again, unless `may_finish` and the options say so.
+    `remedy` is what an operator can do; of a permanent cause it is told by the error.
     """
 
     cause: str
@@ -29,25 +31,72 @@ class Rule:
     renews_token: bool = False
     is_failure: bool = True
     is_permanent: bool = False
+    may_finish: bool = False
+    remedy: str = ""
 
+
+_ON_THE_WAY = "check the network, and what stands between here and Genesys (proxies, firewalls)"
+_AWAY = "see whether Genesys is in trouble; the bridge goes on trying"
 
 # Sources: RFC 6455 section 7.4.1 and the IANA registry of close codes; 4001 is the dialect's own.
 RULES: tuple[Rule, ...] = (
-    Rule(cause="closed", when="close 1000, 1001", delay="at once", is_failure=False),
-    Rule(cause="token", when="close 4001; 401 to the handshake or a request", delay="at once", renews_token=True),
-    Rule(cause="policy", when="close 1008", renews_token=True),
-    Rule(cause="oversize", when="close 1009: a frame above the bound"),
-    Rule(cause="restarting", when="close 1012, 1013"),
-    Rule(cause="broken", when="any other close code"),
-    Rule(cause="dropped", when="the connection ended without a close frame"),
-    Rule(cause="half-open", when="neither a frame nor a pong within genesys.idle_timeout_s"),
-    Rule(cause="busy", when="429"),
-    Rule(cause="unavailable", when="5xx, or an answer that is none"),
-    Rule(cause="unreachable", when="no such host, connection refused, no answer in time"),
-    Rule(cause="tls", when="no TLS, or a certificate that is not trusted"),
+    Rule(cause="closed", when="close 1000, 1001", delay="at once", is_failure=False, may_finish=True),
+    Rule(
+        cause="token",
+        when="close 4001; 401 to the handshake or a request",
+        delay="at once",
+        renews_token=True,
+        remedy="check that the OAuth client is active and has the scope agentassist:view",
+    ),
+    Rule(
+        cause="policy",
+        when="close 1008",
+        renews_token=True,
+        remedy="check what the OAuth client may do, and that the content library is its own",
+    ),
+    Rule(
+        cause="oversize",
+        when="close 1009: a frame above the bound",
+        remedy="ask who makes such suggestions: no frame of 8 MiB is read",
+    ),
+    Rule(cause="restarting", when="close 1012, 1013", remedy=_AWAY),
+    Rule(cause="broken", when="any other close code", remedy=_AWAY),
+    Rule(
+        cause="dropped",
+        when="the connection ended without a close frame, or before the handshake was answered",
+        remedy=_ON_THE_WAY,
+    ),
+    Rule(
+        cause="half-open",
+        when="neither a frame nor a pong within genesys.idle_timeout_s",
+        remedy=_ON_THE_WAY,
+    ),
+    Rule(
+        cause="quota",
+        when="the tenant has no connection left",
+        delay="poll",
+        is_failure=False,
+        remedy="end one of them, or raise genesys.max_connections if the tenant has more",
+    ),
+    Rule(
+        cause="busy",
+        when="429",
+        remedy="see who else uses this OAuth client, or the tenant's connections",
+    ),
+    Rule(cause="unavailable", when="5xx, or an answer that is none", remedy=_AWAY),
+    Rule(
+        cause="unreachable",
+        when="no such host, connection refused, no answer in time",
+        remedy=f"check genesys.base_url; {_ON_THE_WAY}",
+    ),
+    Rule(
+        cause="tls",
+        when="no TLS, or a certificate that is not trusted",
+        remedy="check genesys.base_url, and that its certificate's authority is trusted here (SSL_CERT_FILE)",
+    ),
     Rule(cause="forbidden", when="403", delay="cap", is_permanent=True),
     Rule(cause="not-found", when="404", delay="cap", is_permanent=True),
-    Rule(cause="unexpected", when="any other status"),
+    Rule(cause="unexpected", when="any other status", remedy="check genesys.base_url"),
     Rule(cause="client-refused", when="400 or 401 from the token endpoint", delay="cap", is_permanent=True),
     Rule(cause="library", when="the content library is missing or disabled", delay="cap", is_permanent=True),
 )
@@ -93,11 +142,15 @@ class Streak:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """How delays grow: `first_s` doubled at each failure (so the first one waits twice that), never above `cap_s`."""
+    """How delays grow: `first_s` doubled at each failure (so the first one waits twice that), never above `cap_s`.
+
+    `poll_s` is how often a full quota is looked at again.
+    """
 
     first_s: float
     cap_s: float
     jitter_s: float
+    poll_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,13 +167,15 @@ def next_try(
 ) -> NextTry:
     """What to do about `cause`, after the failures of `streak` before it. `chance` (0 to 1) is the jitter."""
     rule = _BY_CAUSE[cause]
-    if not rule.is_failure:
-        return NextTry(rule=rule, delay_s=_at_once_s(chance), streak=streak)
-    after = Streak(failures=streak.failures + 1, renewals=streak.renewals + rule.renews_token)
+    after = streak
+    if rule.is_failure:
+        after = Streak(failures=streak.failures + 1, renewals=streak.renewals + rule.renews_token)
     if retry_after_s is not None:
         delay = retry_after_s + chance * backoff.jitter_s
-    elif rule.delay == "at once" and not streak.renewals:
-        delay = _at_once_s(chance)
+    elif rule.delay == "poll":
+        delay = backoff.poll_s
+    elif rule.delay == "at once" and not (rule.is_failure and streak.renewals):
+        delay = _AT_ONCE_FIRST_S + chance * _AT_ONCE_SPREAD_S
     elif rule.delay == "cap":
         delay = backoff.cap_s + chance * backoff.jitter_s
     else:
@@ -128,10 +183,6 @@ def next_try(
             after.failures, first_s=backoff.first_s, cap_s=backoff.cap_s, jitter_s=backoff.jitter_s, chance=chance
         )
     return NextTry(rule=rule, delay_s=delay, streak=after)
-
-
-def _at_once_s(chance: float) -> float:
-    return _AT_ONCE_FIRST_S + chance * _AT_ONCE_SPREAD_S
 
 
 def delay_s(failures: int, *, first_s: float, cap_s: float, jitter_s: float, chance: float) -> float:

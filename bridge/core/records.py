@@ -1,7 +1,7 @@
 """Records of the topics: as they are read, as they are written, and the CloudEvents headers that tie them together."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Protocol
 
@@ -197,8 +197,3 @@ def positions_of(record: Record) -> dict[str, int]:
         return msgspec.json.decode(spelled, type=dict[str, int])
     except msgspec.MsgspecError:
         return {}
-
-
-def without(headers: Iterable[Header], *prefixes: str) -> tuple[Header, ...]:
-    """The headers whose names begin with none of the prefixes."""
-    return tuple(header for header in headers if not header[0].startswith(prefixes))

@@ -1,12 +1,13 @@
 """The acceptances counted again, from the lists and the clicks alone: what the tally must have come to."""
 
-from collections import Counter
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bridge.core.acceptance import REPEAT_WITHIN_MS, identity_of_click
+from bridge.core.acceptance import CLICKS_KEPT, LISTS_KEPT, REPEAT_WITHIN_MS, identity_of_click
 from bridge.core.errors import MalformedError
 from bridge.core.partitions import partition_of
+from bridge.core.ranking import decode_ranked
 from bridge.core.records import X_SOURCE, Record, header_of, identity_of, source_of
 from bridge.core.topics import Topics
 from bridge.core.values import Click, decode_click
@@ -45,26 +46,56 @@ class Recount:
 
 
 def recount(lists: Sequence[Record], clicks: Sequence[Record], *, topics: Topics) -> Recount:
-    """Counts again by the rule: in the order of log-append time, a list before a click of the same time."""
+    """Counts again by the rule: in the order of log-append time, a list before a click of the same time.
+
+    What makes a list or a click a repeat is remembered for as many of an interaction as the contract says.
+    """
     retrieved, accepted = Counter[str](), Counter[str]()
     counted: list[CountedClick] = []
-    seen_at: dict[bytes, int] = {}
-    seen_clicks: set[tuple[str, str]] = set()
+    seen_lists: dict[str, OrderedDict[bytes, int]] = {}
+    seen_clicks: dict[str, deque[str]] = {}
     for record in sorted([*lists, *clicks], key=_by_time(topics.suggestion_clicks)):
         if record.topic == topics.ranked_suggestions:
-            if record.timestamp - seen_at.get(identity_of(record), -(2**62)) > REPEAT_WITHIN_MS:
-                seen_at[identity_of(record)] = record.timestamp
-                retrieved[(record.key or b"").decode()] += 1
+            interaction_id = _interaction_of_list(record)
+            if interaction_id is not None and _is_new_list(
+                record, seen_lists.setdefault(interaction_id, OrderedDict())
+            ):
+                retrieved[interaction_id] += 1
             continue
         click = _click(record, partitions=topics.partitions)
-        if click is None or (identity := (click.interaction_id, identity_of_click(click, record))) in seen_clicks:
+        if click is None:
             continue
-        seen_clicks.add(identity)
+        seen, identity = seen_clicks.setdefault(click.interaction_id, deque()), identity_of_click(click, record)
+        if identity in seen:
+            continue
+        seen.append(identity)
+        if len(seen) > CLICKS_KEPT:
+            seen.popleft()
         accepted[click.interaction_id] += 1
         rate = _rate(accepted[click.interaction_id], retrieved[click.interaction_id])
         counted.append(CountedClick(source_of(record), click.interaction_id, rate))
     moved_from = {source_of(click): x_source for click in clicks if (x_source := _moved_from(click)) is not None}
     return Recount(retrieved, accepted, counted, moved_from)
+
+
+def _interaction_of_list(record: Record) -> str | None:
+    try:
+        return decode_ranked(record).interaction_id
+    except MalformedError:  # The tally set it aside.
+        return None
+
+
+def _is_new_list(record: Record, seen: OrderedDict[bytes, int]) -> bool:
+    """Whether no list of that identity was counted in the last 30 s, among the last ones that were; notes it then."""
+    identity = identity_of(record)
+    counted_at_ms = seen.get(identity)
+    if counted_at_ms is not None and record.timestamp - counted_at_ms <= REPEAT_WITHIN_MS:
+        return False
+    seen[identity] = record.timestamp
+    seen.move_to_end(identity)
+    if len(seen) > LISTS_KEPT:
+        seen.popitem(last=False)
+    return True
 
 
 def _by_time(clicks_topic: str) -> Callable[[Record], tuple[int, int, bool, int]]:

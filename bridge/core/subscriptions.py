@@ -33,7 +33,7 @@ class Fault:
 class Changes:
     """What follows from a change of the table, in this order: unsubscribe, then subscribe.
 
-    `handed_over` are those that another replica carries now; they are among `unsubscribe`, and not over. `taken_over`
+    `handed_over` are those that another replica carries now: no longer this one's, and not over. `taken_over`
     are among `subscribe`: they were subscribed before this replica had them, so frames may be missing. `expired` are
     those whose null is to be written.
     """
@@ -69,7 +69,8 @@ class Subscriptions:
     """The table of the partitions that this replica owns.
 
     A gained partition is subscribed once it is loaded, so that only its last word counts. A record in it that is older
-    than the gain is a takeover, unless this process wrote it itself when it started (`fresh`).
+    than the gain is a takeover, unless this process wrote it itself when it started (`fresh`): once, because after
+    another replica has had it, it is taken over like all others.
 
     A malformed record is set aside when it is read live. When it was there already, as the last of its key, it is set
     aside only while it is younger than a subscription lives by default: it was perhaps written while no replica ran,
@@ -82,7 +83,7 @@ class Subscriptions:
     def __init__(self, *, partitions: int, ttl_s: float, fresh: Collection[str] = ()) -> None:
         self._partitions = partitions
         self._ttl_ms = int(ttl_s * 1000)
-        self._fresh = frozenset(fresh)
+        self._fresh = set(fresh)
         self._owned: dict[int, _Partition] = {}
         self._next_expiry_ms: int | None = None
 
@@ -151,9 +152,7 @@ class Subscriptions:
     def _lose(self, number: int, changes: Changes) -> None:
         partition = self._owned.pop(number)
         if partition.is_loaded:
-            names = [name for name, entry in partition.entries.items() if not entry.is_finished]
-            changes.unsubscribe += names
-            changes.handed_over += names
+            changes.handed_over += [name for name, entry in partition.entries.items() if not entry.is_finished]
 
     def _read(self, record: Record, partition: _Partition, changes: Changes) -> None:
         # A new record of a key takes the place of a malformed one, as compaction will have it.
@@ -206,6 +205,8 @@ class Subscriptions:
 
     def _load(self, partition: _Partition, changes: Changes, at_ms: int) -> None:
         partition.is_loaded = True
+        # Fresh at their first load only: after another replica has had them, they are taken over like all others.
+        self._fresh -= partition.entries.keys()
         for name, entry in partition.entries.items():
             self._expires(entry)
             # One that has expired is still an entry: `expire` takes it out, and its null is written.

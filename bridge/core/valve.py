@@ -1,11 +1,12 @@
 """Lag in -> open or closed: whether the sockets may be read."""
 
 from dataclasses import dataclass
+from math import nan
 from typing import Annotated, ClassVar, Literal
 
 from bridge.core.options import Within
 
-Turn = Literal["paused", "overridden", "resumed"]
+Turn = Literal["paused", "overridden", "prolonged", "resumed"]
 Cause = Literal["valve", "queue", "bound"]
 
 
@@ -21,14 +22,33 @@ class Options:
     reopen_at_records: Annotated[int, Within(0, 100_000_000)] = 1_000
     # Four samples: what the last decision did to the lag has arrived.
     min_dwell_s: Annotated[float, Within(0, 3_600)] = 2.0
-    # Two small requests to Kafka each time.
+    # Three small requests to Kafka each time.
     sample_every_s: Annotated[float, Within(0.05, 60)] = 0.5
     # The ranker's group may take a rebalance (its session timeout) before anybody knows its positions again.
     unknown_after_s: Annotated[float, Within(0, 86_400)] = 45.0
+    # Whose lag counts, full names; the largest of several. Empty is the ranker's own group.
+    groups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.reopen_at_records > self.close_above_records:
             raise ValueError("reopen_at_records must not be above close_above_records")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lag:
+    """How far behind: unread records, and the time of the oldest of them (epoch milliseconds).
+
+    `oldest_ms` is None where nothing is unread, or where the oldest could not be read.
+    """
+
+    records: int
+    oldest_ms: int | None = None
+
+    def age_s(self, at_ms: int) -> float:
+        """Seconds since the oldest unread record was written; 0 where nothing is unread, NaN where nobody knows."""
+        if self.oldest_ms is None:
+            return nan if self.records else 0.0
+        return max(0, at_ms - self.oldest_ms) / 1000
 
 
 class Valve:
@@ -85,7 +105,7 @@ class Gate:
         self._max_queue_frames = max_queue_frames
         self._pause_max_s = pause_max_s
         self._paused_at_s: float | None = None
-        self._was_overridden = False
+        self._turn: Turn = "resumed"
         self.overflow = overflow
         self.is_open = True
         self.cause: Cause | None = None
@@ -98,6 +118,7 @@ class Gate:
     ) -> Turn | None:
         """Decides again; returns what has turned, if anything has.
 
+        From its bound on a pause is "overridden" while frames are read, "prolonged" while they must not be.
         `stalled_s`: for so long nothing was acknowledged though something waits. `is_full`: what may never be shed
         fills the buffer by itself; then nothing is read, whatever the overflow, because memory is bounded and nothing
         may go missing untold.
@@ -108,14 +129,13 @@ class Gate:
         if self.cause is None:
             return self._resume()
         if self._paused_at_s is None:
-            self._paused_at_s, self.lasted_s, self.is_open = now_s, 0.0, False
-            return "paused"
+            self._paused_at_s, self.lasted_s, self.is_open, self._turn = now_s, 0.0, False, "paused"
+            return self._turn
         may_overrun = self.overflow != "block" or stalled_s >= self._pause_max_s
-        self.is_open = self.lasted_s >= self._pause_max_s and may_overrun and not is_full
-        if not self.is_open or self._was_overridden:
-            return None
-        self._was_overridden = True
-        return "overridden"
+        is_over = self.lasted_s >= self._pause_max_s
+        self.is_open = is_over and may_overrun and not is_full
+        former, self._turn = self._turn, ("overridden" if self.is_open else "prolonged") if is_over else "paused"
+        return self._turn if self._turn != former else None
 
     def _cause(self, queue_frames: int, *, valve_is_open: bool, is_full: bool) -> Cause | None:
         if is_full:
@@ -130,5 +150,5 @@ class Gate:
     def _resume(self) -> Turn | None:
         if self._paused_at_s is None:
             return None
-        self._paused_at_s, self._was_overridden, self.is_open = None, False, True
-        return "resumed"
+        self._paused_at_s, self.is_open, self._turn = None, True, "resumed"
+        return self._turn

@@ -187,7 +187,7 @@ async def _settle(stage: _Stage) -> None:
     prefix = stage.clients.options
     # In the order of the data: where one is at rest, it has written all that the next one is to read.
     probes = [
-        KafkaLag(stage.clients, topic=topic, group=group_of(prefix, group))
+        KafkaLag(stage.clients, topic=topic, groups=[group_of(prefix, group)])
         for topic, group in (
             (stage.topics.raw_suggestions, "ranker"),
             (stage.topics.ranked_suggestions, "tally"),

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 
 from bridge.adapters.kafka.clients import Clients
 from bridge.adapters.kafka.live import LiveReader, Publisher
+from bridge.core.errors import UnavailableError
 from bridge.core.partitions import partition_of
 from bridge.core.records import NewRecord, Record
 from bridge.core.topics import Topics
@@ -69,7 +70,7 @@ class AgentsSimulator:
 
     They see every list that is committed after it was entered; what they do follows from `mix` and `seed`, and from the
     order in which they see the lists. `base_url` serves the control pages. Entering raises StartError (no such topic,
-    address taken) and UnavailableError (no Kafka); so does a broker that is away for more than 30 s later on.
+    address taken) and UnavailableError (no Kafka).
     """
 
     def __init__(
@@ -188,7 +189,10 @@ class AgentsSimulator:
             self._changes.tell()
 
     def _see(self, record: Record, *, at_ms: int) -> None:
-        ranked = _ranked.decode(record.value or b"")
+        try:
+            ranked = _ranked.decode(record.value or b"")
+        except msgspec.DecodeError:
+            return  # What another writer left on the topic is no list for an agent.
         self.lists_seen += 1
         if ranked.sent_at_ms is not None:
             self.latencies_ms.append(at_ms - ranked.sent_at_ms)
@@ -246,6 +250,8 @@ class AgentsSimulator:
             written = await self._publisher.publish(self._record_of(click))
             confirmed = msgspec.structs.replace(sent, partition=written.partition, offset=written.offset)
             self._clicks.replace(number, confirmed)
+        except UnavailableError:
+            return  # No broker has confirmed it in time: so it stays, as one that may or may not be there.
         finally:
             self._on_the_way -= 1
             self._changes.tell()

@@ -14,14 +14,25 @@ from bridge.simulator.tokens import Tokens
 
 
 class TurnedAway(NamedTuple):
-    """The status that a request gets instead of being taken, and its `Retry-After`."""
+    """The status that a request gets instead of being taken, and its `Retry-After`, `Location` and body."""
 
     status: int
     retry_after: str | None = None
+    location: str | None = None
+    body: str | None = None
+
+    def headers(self) -> dict[str, str]:
+        """The headers of the answer."""
+        named = {"Retry-After": self.retry_after, "Location": self.location}
+        return {name: value for name, value in named.items() if value is not None}
 
     def response(self) -> Response:
         """As an HTTP answer."""
-        return json_response({"error": self.status}, status=self.status, retry_after=self.retry_after)
+        if self.body is not None:
+            return Response(self.body, self.status, self.headers(), "application/json")
+        response = json_response({"error": self.status}, status=self.status)
+        response.headers.update(self.headers())
+        return response
 
 
 class Door:
@@ -33,16 +44,24 @@ class Door:
         self._elapsed = elapsed
         self._tokens = tokens
 
-    async def slow_down(self) -> None:
-        """Waits as long as faults in force say."""
-        delay_s = self._in_force.delay_s(now_s=self._elapsed())
+    def delay_s(self, operation: str, path: str) -> float:
+        """How long faults in force hold up this request."""
+        return self._in_force.delay_s(operation, path, now_s=self._elapsed())
+
+    async def slow_down(self, operation: str, path: str) -> None:
+        """Waits as long as faults in force say for this request."""
+        delay_s = self.delay_s(operation, path)
         if delay_s > 0:
             await asyncio.sleep(delay_s)
 
     def scripted(self, operation: str, path: str) -> TurnedAway | None:
         """The answer that the script has for this request, if it has one."""
         answer = self._in_force.take_answer(operation, path, now_s=self._elapsed())
-        return None if answer is None else TurnedAway(answer.status, answer.retry_after)
+        return None if answer is None else TurnedAway(answer.status, answer.retry_after, answer.location, answer.body)
+
+    def aborts(self) -> bool:
+        """Whether this handshake is to be reset."""
+        return self._in_force.take_abort()
 
     def unauthorized(self, authorization: str) -> TurnedAway | None:
         """401 where the token is no good, or where the script says so."""
@@ -63,7 +82,7 @@ class Door:
 
     async def turned_away(self, operation: str, request: Request) -> Response | None:
         """Slows a REST request down; its answer where it is not taken, counted."""
-        await self.slow_down()
+        await self.slow_down(operation, request.url.path)
         refusal = self.scripted(operation, request.url.path)
         if refusal is None and operation != "token":
             refusal = self.unauthorized(request.headers.get("authorization", ""))

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from bridge.simulator.script import Answer, BeSlow, Fault, Gzip, RejectToken, Script, later, split_due
+from bridge.simulator.script import AbortHandshakes, Answer, BeSlow, Fault, Gzip, RejectToken, Script, later, split_due
 from bridge.simulator.times import Elapsed, now_ms, wait_for
 
 # The longest wait for a change; only a guard, because every change wakes the wait.
@@ -27,45 +27,54 @@ class AppliedFault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(slots=True)
-class _Answering:
-    answer: Answer
+class _Lasting(Generic[_Fault]):
+    """A fault that is in force until then, or so often."""
+
+    fault: _Fault
     until_s: float
     times_left: float
+
+    def is_over(self, now_s: float) -> bool:
+        return now_s >= self.until_s or self.times_left <= 0
 
 
 class FaultsInForce:
     """The faults that last for a while or for a number of times. Time comes in as seconds after the start."""
 
     def __init__(self) -> None:
-        self._answers: list[_Answering] = []
-        self._slow: list[tuple[BeSlow, float]] = []
+        self._answers: list[_Lasting[Answer]] = []
+        self._slow: list[_Lasting[BeSlow]] = []
         self._tokens_to_reject = 0
+        self._handshakes_to_abort = 0
         self._gzip_until_s = 0.0
         self._gzip_frames = 0
 
-    def apply(self, fault: Answer | BeSlow | Gzip | RejectToken, *, now_s: float) -> None:
+    def apply(self, fault: AbortHandshakes | Answer | BeSlow | Gzip | RejectToken, *, now_s: float) -> None:
         """Begins a fault."""
         match fault:
             case Answer(for_s=None):
-                self._answers.append(_Answering(fault, until_s=_EVER, times_left=fault.count or 1))
+                self._answers.append(_Lasting(fault, until_s=_EVER, times_left=fault.count or 1))
             case Answer(for_s=float() | int() as for_s):
-                self._answers.append(_Answering(fault, until_s=now_s + for_s, times_left=_EVER))
-            case BeSlow():
-                self._slow.append((fault, now_s + fault.for_s))
+                self._answers.append(_Lasting(fault, until_s=now_s + for_s, times_left=_EVER))
+            case BeSlow(for_s=for_s, count=count):
+                until_s = _EVER if for_s is None else now_s + for_s
+                self._slow.append(_Lasting(fault, until_s=until_s, times_left=count or _EVER))
             case Gzip(for_s=None):
                 self._gzip_frames += fault.frames or 1
             case Gzip(for_s=float() | int() as for_s):
                 self._gzip_until_s = max(self._gzip_until_s, now_s + for_s)
             case RejectToken():
                 self._tokens_to_reject += fault.count
+            case AbortHandshakes():
+                self._handshakes_to_abort += fault.count
 
     def take_answer(self, operation: str, path: str, *, now_s: float) -> Answer | None:
         """The scripted answer to this request, or None; counts it where it is counted."""
-        self._answers = [one for one in self._answers if now_s < one.until_s and one.times_left > 0]
+        self._answers = [one for one in self._answers if not one.is_over(now_s)]
         for one in self._answers:
-            if _is_about(one.answer.where, operation, path):
+            if _is_about(one.fault.where, operation, path):
                 one.times_left -= 1
-                return one.answer
+                return one.fault
         return None
 
     def take_rejection(self) -> bool:
@@ -73,6 +82,13 @@ class FaultsInForce:
         if self._tokens_to_reject == 0:
             return False
         self._tokens_to_reject -= 1
+        return True
+
+    def take_abort(self) -> bool:
+        """True if this handshake is to be reset; counts it."""
+        if self._handshakes_to_abort == 0:
+            return False
+        self._handshakes_to_abort -= 1
         return True
 
     def take_gzip(self, *, now_s: float) -> bool:
@@ -84,10 +100,13 @@ class FaultsInForce:
         self._gzip_frames -= 1
         return True
 
-    def delay_s(self, *, now_s: float) -> float:
-        """How much later an answer comes."""
-        self._slow = [(slow, until_s) for slow, until_s in self._slow if now_s < until_s]
-        return max((slow.delay_s for slow, _ in self._slow), default=0.0)
+    def delay_s(self, operation: str = "", path: str = "", *, now_s: float) -> float:
+        """How much later the answer to this request comes; counts it where it is counted."""
+        self._slow = [one for one in self._slow if not one.is_over(now_s)]
+        about = [one for one in self._slow if _is_about(one.fault.where, operation, path)]
+        for one in about:
+            one.times_left -= 1
+        return max((one.fault.delay_s for one in about), default=0.0)
 
 
 def _is_about(where: str, operation: str, path: str) -> bool:

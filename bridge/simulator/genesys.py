@@ -15,6 +15,7 @@ from bridge.simulator.feed import Feed
 from bridge.simulator.outlet import SentFrame
 from bridge.simulator.rest import LIBRARIES, Library, genesys_pages
 from bridge.simulator.script import (
+    AbortHandshakes,
     AbortSockets,
     Answer,
     BeSlow,
@@ -24,6 +25,7 @@ from bridge.simulator.script import (
     Fault,
     Garbage,
     Gzip,
+    MuteSockets,
     RejectToken,
     Script,
     SendFrame,
@@ -41,6 +43,8 @@ CLIENT = "simulator"
 _TAKES = (
     CloseSockets,
     AbortSockets,
+    AbortHandshakes,
+    MuteSockets,
     RejectToken,
     ExpireTokens,
     Answer,
@@ -219,8 +223,10 @@ class GenesysSimulator:
         match fault:
             case CloseSockets(code=code):
                 self._sockets.close_all(code)
-            case AbortSockets():
-                self._sockets.abort_all()
+            case AbortSockets(mid_frame=mid_frame):
+                self._sockets.abort_all(mid_frame=mid_frame)
+            case MuteSockets():
+                self._sockets.mute_all()
             case ExpireTokens():
                 self._tokens.expire()
                 self._sockets.close_all(_AUTH_CLOSE_CODE)

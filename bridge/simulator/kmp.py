@@ -195,7 +195,7 @@ class KmpSimulator:
         self._remember(request, key, body, verdict)
         if key is not None and verdict.status == 200:
             self._in_work.add(key)
-        await self._door.slow_down()
+        await self._door.slow_down("post", request.url.path)
         self._in_work.discard(key or "")
         response = json_response(
             {"status": verdict.status, "reason": verdict.reason}, status=verdict.status, retry_after=verdict.retry_after

@@ -30,7 +30,19 @@ class CloseSockets(_Fault, frozen=True, kw_only=True):
 
 
 class AbortSockets(_Fault, frozen=True, kw_only=True):
-    """Resets the TCP connection of every open socket, without a close frame."""
+    """Resets the TCP connection of every open socket, without a close frame; `mid_frame`: after half of another one."""
+
+    mid_frame: bool = False
+
+
+class AbortHandshakes(_Fault, frozen=True, kw_only=True):
+    """Resets the TCP connection of the next `count` clients that ask for a socket, without an answer."""
+
+    count: Count = 1
+
+
+class MuteSockets(_Fault, frozen=True, kw_only=True):
+    """Every open socket is half-open from now on: it says and hears nothing, not even pings, and stays open."""
 
 
 class RejectToken(_Fault, frozen=True, kw_only=True):
@@ -47,12 +59,15 @@ class Answer(_Fault, frozen=True, kw_only=True):
     """Answers with `status` for `for_s` seconds or `count` times (both left out: once).
 
     `where` is a path prefix (`/api/v2/…`), or what the request is: `token`, `libraries`, `config`, `handshake`, `post`;
-    empty is everything. `retry_after` is the header's value as it is sent: seconds, an HTTP date, or nonsense.
+    empty is everything. `retry_after` is the header's value as it is sent: seconds, an HTTP date, or nonsense;
+    `location` that of a redirect. `body` is sent as it is, JSON or not; left out, it names the status.
     """
 
     status: Status
     where: str = ""
     retry_after: str | None = None
+    location: str | None = None
+    body: str | None = None
     for_s: Seconds | None = None
     count: Count | None = None
 
@@ -62,10 +77,19 @@ class Answer(_Fault, frozen=True, kw_only=True):
 
 
 class BeSlow(_Fault, frozen=True, kw_only=True):
-    """Every answer (of agents: every click) comes `delay_s` later, for `for_s` seconds."""
+    """Every answer (of agents: every click) comes `delay_s` later, for `for_s` seconds or `count` times.
+
+    `where` is as in `answer`.
+    """
 
     delay_s: Seconds
-    for_s: Seconds
+    for_s: Seconds | None = None
+    count: Count | None = None
+    where: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.for_s is None) == (self.count is None):
+            raise ValueError("be_slow has either for_s or count")
 
 
 class Gzip(_Fault, frozen=True, kw_only=True):
@@ -99,7 +123,20 @@ class SendFrame(_Fault, frozen=True, kw_only=True):
     times: Count = 1
 
 
-Fault = CloseSockets | AbortSockets | RejectToken | ExpireTokens | Answer | BeSlow | Gzip | Garbage | Burst | SendFrame
+Fault = (
+    CloseSockets
+    | AbortSockets
+    | AbortHandshakes
+    | MuteSockets
+    | RejectToken
+    | ExpireTokens
+    | Answer
+    | BeSlow
+    | Gzip
+    | Garbage
+    | Burst
+    | SendFrame
+)
 Script = Sequence[Fault]
 
 _F = TypeVar("_F", bound=_Fault)

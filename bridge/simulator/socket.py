@@ -9,7 +9,8 @@ an upgrade (its option `ws` takes a protocol class). REST and sockets share one 
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Protocol, cast
 
 from websockets.frames import Frame, Opcode
@@ -53,6 +54,7 @@ class Connection(asyncio.Protocol):
         self._fragments: list[bytes] = []
         self._deadline: asyncio.TimerHandle | None = None
         self._has_knocked = False
+        self._is_mute = False
 
     @property
     def is_open(self) -> bool:
@@ -82,17 +84,16 @@ class Connection(asyncio.Protocol):
         self._flush()
         return response.status_code
 
-    def reject(self, status: int, *, retry_after: str | None = None) -> None:
+    def reject(self, status: int, *, headers: Mapping[str, str] = MappingProxyType({}), body: str = "") -> None:
         """Answers the handshake with another status than 101 and ends the connection."""
-        response = self._protocol.reject(status, "")
-        if retry_after is not None:
-            response.headers["Retry-After"] = retry_after
+        response = self._protocol.reject(status, body)
+        response.headers.update(headers)
         self._protocol.send_response(response)
         self._flush()
 
     def write(self, body: bytes, *, is_text: bool) -> bool:
-        """Hands a frame to the transport; False if the socket is no longer open. Never waits."""
-        if not self.is_open or self._transport.is_closing():
+        """Hands a frame to the transport; False if the socket is no longer open, or mute. Never waits."""
+        if not self.is_open or self._is_mute or self._transport.is_closing():
             return False
         if is_text:
             self._protocol.send_text(body)  # As it is: nobody checks that it is UTF-8.
@@ -111,6 +112,14 @@ class Connection(asyncio.Protocol):
             self._protocol.send_close(code)
             self._flush()
             self._end_within(_CLOSE_TIMEOUT_S)
+
+    def write_half_a_frame(self) -> None:
+        """Hands the first bytes of a text frame of 100 bytes to the transport, and never the others."""
+        self._transport.write(b"\x81\x64" + b"x" * 50)
+
+    def mute(self) -> None:
+        """Says and hears nothing any more; the TCP connection stays open."""
+        self._is_mute = True
 
     def abort(self) -> None:
         """Resets the TCP connection."""
@@ -149,6 +158,8 @@ class Connection(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_mute:
+            return
         self._protocol.receive_data(data)
         self._flush()
         for event in self._protocol.events_received():
@@ -172,6 +183,8 @@ class Connection(asyncio.Protocol):
         for data in self._protocol.data_to_send():
             if self._transport.is_closing():
                 return
+            if self._is_mute:
+                continue
             if data:
                 self._transport.write(data)
             else:

@@ -13,7 +13,7 @@ from bridge.simulator.memory import Remembered
 from bridge.simulator.outlet import Outlet, SentFrame
 from bridge.simulator.requests import ErrorFrame, Subscribe, Unsubscribe, decode_request, subscribed, unsubscribed
 from bridge.simulator.socket import Connection
-from bridge.simulator.times import Changes, Elapsed, now_ms
+from bridge.simulator.times import Changes, Elapsed, now_ms, wait_for
 
 SOCKET_PATH = "/api/v2/agentassist/websocket"
 
@@ -83,10 +83,17 @@ class Sockets:
         for connection in list(self._outlets):
             connection.close(code)
 
-    def abort_all(self) -> None:
-        """Resets the TCP connection of every open socket."""
+    def abort_all(self, *, mid_frame: bool = False) -> None:
+        """Resets the TCP connection of every open socket, after half a frame or not."""
         for connection in list(self._outlets):
+            if mid_frame:
+                connection.write_half_a_frame()
             connection.abort()
+
+    def mute_all(self) -> None:
+        """Makes every open socket half-open."""
+        for connection in list(self._outlets):
+            connection.mute()
 
     # -- what the connections tell -------------------------------------------------------------------------------------
 
@@ -127,12 +134,15 @@ class Sockets:
     # -- inside --------------------------------------------------------------------------------------------------------
 
     async def _attend(self, connection: Connection, request: Request) -> None:
-        await self._door.slow_down()
-        if connection.lost.is_set():
+        delay_s = self._door.delay_s("handshake", request.path.partition("?")[0])
+        if await wait_for(connection.lost, timeout_s=delay_s):
+            return
+        if self._door.aborts():
+            connection.abort()
             return
         refusal = self._refusal(request)
         if refusal is not None:
-            connection.reject(refusal.status, retry_after=refusal.retry_after)
+            connection.reject(refusal.status, headers=refusal.headers(), body=refusal.body or "")
             self._door.note("handshake", refusal.status)
             return
         status = connection.accept(request)

@@ -58,6 +58,11 @@ class Exporters:
             topics=self._topics, outlet=self._outlet, drain_timeout_s=self._drain_timeout_s, emit=self._emit
         )
 
+    @property
+    def is_resting(self) -> bool:
+        """True while it waits for the KMP on purpose."""
+        return self._outlet.is_resting
+
     def conditions(self) -> Sequence[Condition]:
         """What `/readyz` says of the KMP."""
         return [self._outlet.condition()]

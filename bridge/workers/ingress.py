@@ -11,23 +11,22 @@ from bridge.core import valve
 from bridge.core.dialects.agentassist import Received, Suggestions, Unreadable
 from bridge.core.errors import StartError
 from bridge.core.events import ingress as told
-from bridge.core.gaps import ShedTally
+from bridge.core.gaps import Backlogs, ShedTally
 from bridge.core.holding import Holding
 from bridge.core.options import OneOf, Within
 from bridge.core.records import NewRecord
 from bridge.core.subscriptions import Subscriptions
 from bridge.core.topics import Topics
 from bridge.core.valve import Gate, Valve
-from bridge.ports import Clock, Condition, Emit, LagProbe, Sockets, SubscriptionTable, Writer
+from bridge.ports import Clock, Condition, Emit, LagProbe, Sockets, SubscriptionTable, Tails, Writer
 from bridge.workers.intake import RawRecords, SideRecords
 from bridge.workers.lanes import Lanes
 from bridge.workers.pauses import Pauses
+from bridge.workers.stalls import AWAY_AFTER_S, Stalls
 from bridge.workers.subscriber import Subscriber
 
 # How often the pause's bound, expiries and untold sheds are looked at: well within a second.
 _TEND_EVERY_S = 0.25
-# Kafka acknowledges within milliseconds; an election of leaders takes a second or two.
-_AWAY_AFTER_S = 3.0
 # Above this share of the bytes, audit events and dead letters wait because Kafka takes nothing: gaps and sheds are then
 # kept as sums, which are bounded, until it does again.
 _TELL_BELOW = 1 / 8
@@ -75,6 +74,7 @@ class Ingress:
         topics: Topics,
         sockets: Sockets,
         table: SubscriptionTable,
+        tails: Tails,
         writer: Writer,
         lag: LagProbe,
         emit: Emit,
@@ -92,7 +92,8 @@ class Ingress:
         self._clock = clock
         self._now_s = monotonic
         self._sleep = sleep
-        self._sheds = ShedTally()
+        self._backlogs = Backlogs()
+        self._sheds = ShedTally(self._backlogs)
         self._raw = RawRecords(topic=topics.raw_suggestions, partitions=topics.partitions)
         self._side = SideRecords(topics)
         self._holding = Holding(
@@ -115,14 +116,27 @@ class Ingress:
             holding=self._holding,
             stalled_s=self._lanes.stalled_s,
             on_valve=self._lanes.wake,
+            backlogs=self._backlogs,
             emit=emit,
+            clock=clock,
+            now_s=monotonic,
+        )
+        self._stalls = Stalls(
+            stalled_s=self._lanes.stalled_s,
+            holding=self._holding,
+            backlogs=self._backlogs,
+            emit=emit,
+            clock=clock,
             now_s=monotonic,
         )
         self._subscriber = Subscriber(
             Subscriptions(partitions=topics.partitions, ttl_s=options.subscription_ttl_s, fresh=fresh),
+            partitions=topics.partitions,
             table=table,
+            tails=tails,
             sockets=sockets,
             side=self._side,
+            backlogs=self._backlogs,
             write=self._write,
             may_tell=self._may_tell,
             emit=emit,
@@ -146,7 +160,7 @@ class Ingress:
         """Takes what one frame said, read at `at_ms`; it is held until the brokers have it."""
         if isinstance(received, Suggestions):
             record, size = self._raw.make(received, at_ms=at_ms)
-            self._subscriber.received(received.interaction_id, at_ms=at_ms)
+            self._subscriber.received(received.interaction_id, partition=record.partition or 0, at_ms=at_ms)
             self._put(record, size)
             if self._holding.frames >= self._options.max_queue_frames and self._pauses.cause is None:
                 self._pauses.look()
@@ -167,6 +181,10 @@ class Ingress:
     def finished(self, interaction_ids: Sequence[str], *, reason: str, at_ms: int) -> None:
         """Genesys ended these: they are told, and not wanted until they are written again."""
         self._subscriber.finished(interaction_ids, reason=reason, at_ms=at_ms)
+
+    def suppressed(self, interaction_id: str, *, frames: int, at_ms: int) -> None:  # noqa: ARG002 - told when it can be
+        """So many frames were copies of what another socket had delivered: the audit is told."""
+        self._subscriber.suppressed(interaction_id, frames=frames)
 
     # -- from start to stop --------------------------------------------------------------------------------------------
 
@@ -209,17 +227,20 @@ class Ingress:
         return sum(left.values())
 
     def stalled_s(self) -> float:
-        """How long the batch that waits longest for Kafka has not been acknowledged; 0 with nothing to do."""
-        return self._lanes.stalled_s()
+        """How long the batch that waits longest has not been acknowledged though Kafka answers; 0 with nothing to do.
+
+        A Kafka that answers nothing is waited for: a restart would not help it, and would lose what is held.
+        """
+        return 0.0 if self._valve.lag_records is None else self._lanes.stalled_s()
 
     def conditions(self) -> Sequence[Condition]:
         """What `/readyz` says of Genesys and of Kafka."""
         stalled_s, unknown_s = self._lanes.stalled_s(), self._valve.unknown_s(self._now_s())
         writer = f"nothing was acknowledged for {stalled_s:.0f} s: is Kafka there?"
-        lag = f"nobody has known it for {unknown_s:.0f} s: does the ranker run?"
+        lag = f"nobody has known it for {unknown_s:.0f} s: is Kafka there, and does the ranker run?"
         return [
             *self._sockets.conditions(),
-            _condition(self._topics.raw_suggestions, writer if stalled_s >= _AWAY_AFTER_S else ""),
+            _condition(self._topics.raw_suggestions, writer if stalled_s >= AWAY_AFTER_S else ""),
             _condition(self._topics.interaction_subscriptions, self._subscriber.fault()),
             _condition("ranker lag", lag if unknown_s >= self._valve_options.unknown_after_s else ""),
         ]
@@ -229,7 +250,7 @@ class Ingress:
     def _put(self, record: NewRecord, size: int) -> None:
         shed = self._lanes.put(record, size=size)
         if shed:
-            cause = "kafka" if self._lanes.stalled_s() >= _AWAY_AFTER_S else self._pauses.cause or "queue"
+            cause = "kafka" if self._lanes.stalled_s() >= AWAY_AFTER_S else self._pauses.cause or "queue"
             for one in shed:
                 self._sheds.add((one.key or b"").decode(), at_ms=one.timestamp or 0, cause=cause)
 
@@ -247,9 +268,9 @@ class Ingress:
     async def _tend(self) -> None:
         while True:
             at_ms = self._clock()
+            self._stalls.look(again_in_s=_TEND_EVERY_S)
             self._pauses.look()
-            self._subscriber.expire(at_ms=at_ms)
-            self._subscriber.tell(at_ms=at_ms)
+            self._subscriber.tend(at_ms=at_ms)
             self._tell_sheds(at_ms)
             self._emit(
                 told.HoldingSampled(

@@ -134,6 +134,10 @@ class SideRecords:
         interval = {"from": from_time, "to": to_rfc3339(gap.to_ms)}
         return self._audit("reception_gap", gap.interaction_id, at_ms=at_ms, **interval, cause=gap.cause)
 
+    def suppressed(self, interaction_id: str, *, frames: int, at_ms: int) -> NewRecord:
+        """The audit event `duplicates_suppressed`."""
+        return self._audit("duplicates_suppressed", interaction_id, at_ms=at_ms, frames=frames)
+
     def shed(self, shed: Shed, *, at_ms: int) -> NewRecord:
         """The audit event `suggestions_shed`."""
         interval = {"from": to_rfc3339(shed.from_ms), "to": to_rfc3339(shed.to_ms)}

@@ -23,8 +23,7 @@ Sleep = Callable[[float], Awaitable[None]]
 class Outlet:
     """Posts exports, at most `max_in_flight` at a time, and keeps the rests that the breaker asks for.
 
-    `posting` holds the tasks that have a POST under way: they must not be cancelled lightly. `sleep` is how whoever
-    uses the outlet waits for a retry.
+    `posting` holds the tasks that have a POST under way: they must not be cancelled lightly.
     """
 
     def __init__(
@@ -39,7 +38,8 @@ class Outlet:
         monotonic: Monotonic,
         sleep: Sleep,
     ) -> None:
-        self.sleep = sleep
+        self._sleep = sleep
+        self._sleeping = 0
         self.posting: set[asyncio.Task[None] | None] = set()
         self._kmp = kmp
         self._policy = policy
@@ -66,6 +66,19 @@ class Outlet:
                     if self._breaker.is_tripped:
                         return await self._ask(export, attempt=attempt)
             return await self._ask(export, attempt=attempt)
+
+    async def sleep(self, delay_s: float) -> None:
+        """How whoever uses the outlet waits for a retry."""
+        self._sleeping += 1
+        try:
+            await self._sleep(delay_s)
+        finally:
+            self._sleeping -= 1
+
+    @property
+    def is_resting(self) -> bool:
+        """True while an export waits for its next try, or all of them for a KMP that is down."""
+        return self._sleeping > 0
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

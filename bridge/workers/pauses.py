@@ -7,15 +7,17 @@ from bridge.core.events.ingress import (
     LagSampled,
     LagUnknown,
     PauseOverrun,
+    PauseProlonged,
     ReadingPaused,
     ReadingResumed,
     ValveClosed,
     ValveOpened,
     ValveOverridden,
 )
+from bridge.core.gaps import Backlogs
 from bridge.core.holding import Holding
-from bridge.core.valve import Gate, Turn, Valve
-from bridge.ports import Emit, LagProbe
+from bridge.core.valve import Gate, Lag, Turn, Valve
+from bridge.ports import Clock, Emit, LagProbe
 
 # Above this share of the bytes, taken up by what is never shed, nothing is read: the rest of the room is for frames.
 _FULL_FROM = 1 / 2
@@ -25,7 +27,7 @@ class Pauses:
     """Samples the valve, decides about the gate, and tells what turned.
 
     `stalled_s` says for how long Kafka has acknowledged nothing of what waits; `on_valve` is called when the valve has
-    turned. Times are monotonic seconds.
+    turned. `backlogs` are told from when to when nothing is read. Times are monotonic seconds.
     """
 
     def __init__(
@@ -37,7 +39,9 @@ class Pauses:
         holding: Holding,
         stalled_s: Callable[[], float],
         on_valve: Callable[[], None],
+        backlogs: Backlogs,
         emit: Emit,
+        clock: Clock,
         now_s: Callable[[], float],
     ) -> None:
         self._gate = gate
@@ -46,7 +50,9 @@ class Pauses:
         self._holding = holding
         self._stalled_s = stalled_s
         self._on_valve = on_valve
+        self._backlogs = backlogs
         self._emit = emit
+        self._clock = clock
         self._now_s = now_s
         self._readable = asyncio.Event()
         self._readable.set()
@@ -69,13 +75,12 @@ class Pauses:
     def stop(self) -> None:
         """Ends all pauses: what the sockets still bring is read."""
         self._is_stopping = True
-        self._readable.set()
+        self._let_read()
 
     async def sample(self, *, every_s: float, sleep: Callable[[float], Awaitable[None]]) -> None:
         """Looks at the lag again and again, until it is cancelled."""
         while True:
-            lag_records = await self._lag.lag()
-            self._sampled(lag_records)
+            self._sampled(await self._lag.sample())
             self.look()
             await sleep(every_s)
 
@@ -89,19 +94,25 @@ class Pauses:
             now_s=self._now_s(),
         )
         if self.may_read:
-            self._readable.set()
-        else:
+            self._let_read()
+        elif self._readable.is_set():
             self._readable.clear()
+            self._backlogs.began(at_ms=self._clock())
         if turn is not None:
             self._tell(turn)
 
-    def _sampled(self, lag_records: int | None) -> None:
-        now_s = self._now_s()
+    def _let_read(self) -> None:
+        if not self._readable.is_set():
+            self._readable.set()
+            self._backlogs.ended(at_ms=self._clock())
+
+    def _sampled(self, lag: Lag | None) -> None:
+        now_s, lag_records = self._now_s(), None if lag is None else lag.records
         has_turned = self._valve.sample(lag_records, now_s=now_s)
-        if lag_records is None:
+        if lag is None:
             self._emit(LagUnknown(unknown_s=self._valve.unknown_s(now_s)))
         else:
-            self._emit(LagSampled(lag_records=lag_records))
+            self._emit(LagSampled(lag_records=lag.records, age_s=lag.age_s(self._clock())))
         if has_turned:
             turned = ValveOpened if self._valve.is_open else ValveClosed
             self._emit(turned(lag_records=lag_records))
@@ -114,6 +125,8 @@ class Pauses:
                 self._emit(ReadingPaused(cause=cause))
             case "resumed":
                 self._emit(ReadingResumed(paused_s=lasted_s))
+            case "prolonged":
+                self._emit(PauseProlonged(cause=cause, paused_s=lasted_s))
             case "overridden" if cause == "valve" and self._gate.overflow == "write":
                 self._emit(ValveOverridden(lag_records=self._valve.lag_records, paused_s=lasted_s))
             case _:

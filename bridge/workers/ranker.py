@@ -1,7 +1,7 @@
 """raw-suggestions -> ranked-suggestions."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from bridge.core import ranking
 from bridge.core.dead_letters import malformed_letter
@@ -35,20 +35,28 @@ class Ranker:
     async def work(self, number: Number) -> None:
         """Ranks what the number has until it drains; a batch is one transaction."""
         while (batch := await number.take(max_records=_MAX_BATCH_RECORDS)) is not None:
-            written = await self._rank(batch.records)
+            newer = Newer(now_ms=self._clock())
+            written = await self._rank(batch.records, newer)
             await number.commit(written, batch.positions)
             if batch.records:
-                self._tell(number.number, batch.records, written)
+                self._tell(number.number, batch.records, written, newer.superseded)
 
-    async def _rank(self, records: Sequence[Record]) -> list[NewRecord]:
-        written: list[NewRecord] = []
-        for at in range(0, len(records), _SLICE_RECORDS):
-            taken = records[at : at + _SLICE_RECORDS]
-            written += rank_batch(taken, options=self._options, topics=self._topics, version=self._version)
+    async def _rank(self, records: Sequence[Record], newer: "Newer") -> list[NewRecord]:
+        slices: list[list[NewRecord]] = []
+        for end in range(len(records), 0, -_SLICE_RECORDS):
+            slices.append(
+                rank_batch(
+                    records[max(0, end - _SLICE_RECORDS) : end],
+                    options=self._options,
+                    topics=self._topics,
+                    version=self._version,
+                    newer=newer,
+                )
+            )
             await asyncio.sleep(0)
-        return written
+        return [record for one in reversed(slices) for record in one]
 
-    def _tell(self, number: int, records: Sequence[Record], written: Sequence[NewRecord]) -> None:
+    def _tell(self, number: int, records: Sequence[Record], written: Sequence[NewRecord], superseded: int) -> None:
         ranked = sum(record.topic == self._topics.ranked_suggestions for record in written)
         dead = sum(record.topic == self._topics.dlq_ranker for record in written)
         oldest_ms = min(record.timestamp for record in records)
@@ -57,31 +65,69 @@ class Ranker:
                 number=number,
                 records=len(records),
                 ranked=ranked,
-                withheld=len(records) - ranked - dead,
+                withheld=len(records) - ranked - superseded - dead,
+                superseded=superseded,
                 dead=dead,
                 age_s=max(0, self._clock() - oldest_ms) / 1000,
             )
         )
 
 
-def rank_batch(records: Iterable[Record], *, options: ranking.Options, topics: Topics, version: str) -> list[NewRecord]:
+class Newer:
+    """What of a batch has been ranked so far, from its end on: where the oldest list of each interaction stands.
+
+    Whether a list is old follows from its record's timestamp and `now_ms` (epoch milliseconds). So the work done again
+    later may skip more; that is no harm, because output and position are one transaction.
+    """
+
+    def __init__(self, *, now_ms: int) -> None:
+        self.now_ms = now_ms
+        self.superseded = 0
+        self._places: dict[bytes | None, str] = {}
+
+    def than(self, record: Record, *, options: ranking.Options) -> str | None:
+        """Where a newer list of the same interaction stands, if the record is too old to be shown beside it."""
+        if ranking.is_fresh(record.timestamp, now_ms=self.now_ms, options=options):
+            return None
+        return self._places.get(record.key)
+
+    def ranked(self, record: Record, origin: Origin) -> None:
+        """A list of this record is shown."""
+        self._places[record.key] = origin.place
+
+
+def rank_batch(
+    records: Sequence[Record],
+    *,
+    options: ranking.Options,
+    topics: Topics,
+    version: str,
+    newer: Newer,
+) -> list[NewRecord]:
     """What is to be written for raw records: for each its ranked list, if anything is left of it, and an audit event.
 
-    A record that cannot be used becomes a dead letter instead. The same records give the same bytes and headers.
+    Of a list that is superseded by a newer one only the audit is told. A record that cannot be used becomes a dead
+    letter instead. The same records give the same bytes and headers. A batch in parts is given from its end on.
     """
-    written: list[NewRecord] = []
-    for record in records:
+    made: list[tuple[NewRecord, ...]] = []
+    for record in reversed(records):
         try:
-            written += _rank_record(record, options=options, topics=topics, version=version)
+            made.append(_rank_record(record, options=options, topics=topics, version=version, newer=newer))
         except MalformedError as error:
-            written.append(malformed_letter(record, error, topic=topics.dlq_ranker, worker="ranker"))
-    return written
+            made.append((malformed_letter(record, error, topic=topics.dlq_ranker, worker="ranker"),))
+    return [record for one in reversed(made) for record in one]
 
 
-def _rank_record(record: Record, *, options: ranking.Options, topics: Topics, version: str) -> tuple[NewRecord, ...]:
+def _rank_record(
+    record: Record, *, options: ranking.Options, topics: Topics, version: str, newer: Newer
+) -> tuple[NewRecord, ...]:
     origin = origin_of(record)
     ranked = ranking.rank(record.value, at_ms=origin.at_ms, options=options)
     check_key(record, ranked.interaction_id)
+    by = newer.than(record, options=options)
+    if by is not None:
+        newer.superseded += 1
+        return (audit_of(origin, topics.suggestion_audit, "suggestions_superseded", ranked.interaction_id, by=by),)
     if ranked.value is None:
         return (_withheld(origin, ranked, topic=topics.suggestion_audit),)
     headers = headers_from(origin, kind=Kind.RANKED, subject=ranked.interaction_id)
@@ -93,6 +139,7 @@ def _rank_record(record: Record, *, options: ranking.Options, topics: Topics, ve
     )
     if listed.size > MAX_RECORD_BYTES:
         raise MalformedError("oversize", f"the ranked list would take {listed.size} bytes")
+    newer.ranked(record, origin)
     return listed, _retrieved(origin, ranked, topic=topics.suggestion_audit)
 
 

@@ -176,7 +176,7 @@ async def test_a_full_quota_fails(genesys: GenesysSimulator, kmp: KmpSimulator) 
     options = _options(genesys, kmp) | _AWAY
     asked = GenesysOptions(base_url=genesys.base_url, client_id=CLIENT, client_secret=CLIENT)
     async with open_rest(asked, clock=lambda: 0, emit=lambda event: None) as rest:
-        headers = {"Authorization": f"Bearer {await rest.tokens.token()}"}
+        headers = {"Authorization": f"Bearer {(await rest.tokens.token()).value}"}
     async with connect(socket_url(asked), additional_headers=headers):
         found = await _found(options, "--set", "genesys.max_connections=1")
     assert not found["genesys quota"]["ok"]

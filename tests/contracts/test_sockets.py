@@ -27,6 +27,9 @@ class Scene(Protocol):
     async def deliver(self, interaction_id: str) -> None:
         """Genesys sends suggestions; returns before they must have been read."""
 
+    async def deliver_again(self, interaction_id: str) -> None:
+        """Genesys sends what it sent on the former connection."""
+
     async def drop(self) -> None:
         """The connection is lost, and can come back."""
 
@@ -52,6 +55,9 @@ class FakeScene:
         frame = Suggestions(interaction_id=interaction_id, value=b"{}", occurrence=0)
         self.deliveries.append(asyncio.create_task(self._fake.deliver(frame)))
 
+    async def deliver_again(self, interaction_id: str) -> None:
+        await self._fake.suppress(interaction_id)
+
     async def drop(self) -> None:
         await self._fake.disconnect()
         await self._fake.connect()
@@ -76,6 +82,9 @@ class RealScene:
 
     async def deliver(self, interaction_id: str) -> None:
         (await self._peer()).suggest(interaction_id)
+
+    async def deliver_again(self, interaction_id: str) -> None:
+        await self.deliver(interaction_id)
 
     async def drop(self) -> None:
         (await self._peer()).drop()
@@ -181,6 +190,20 @@ async def test_after_a_loss_what_is_wanted_is_subscribed_again_and_nothing_else(
     await scene.drop()
     await scene.until("one", "subscribed", "disconnected: dropped", "subscribed")
     await scene.until("two", "subscribed")
+
+
+async def test_what_a_lost_connection_delivered_is_not_taken_again_and_told_as_suppressed(scene: Scene) -> None:
+    want(scene, "one")
+    await scene.until("one", "subscribed")
+    await scene.deliver("one")
+    async with asyncio.timeout(10):
+        while taken(scene) != ["one"]:
+            await scene.intake.until_told()
+    await scene.drop()
+    await scene.until("one", "subscribed", "disconnected: dropped", "subscribed")
+    await scene.deliver_again("one")
+    await scene.until("one", "subscribed", "disconnected: dropped", "subscribed", "suppressed: 1")
+    assert taken(scene) == ["one"]
 
 
 async def test_what_is_refused_is_finished_until_it_is_wanted_again(scene: Scene) -> None:

@@ -8,7 +8,7 @@ import pytest
 from bridge.core import acceptance, ranking
 from bridge.core.acceptance import Tallies
 from bridge.core.books import Accounts, FrameSent, Line, balance, compare
-from bridge.core.dead_letters import dead_frame
+from bridge.core.dead_letters import dead_frame, dead_letter
 from bridge.core.exports import export_of, told
 from bridge.core.partitions import partition_of
 from bridge.core.records import Kind, NewRecord, Record, StoredRecord, digest, made_here
@@ -16,7 +16,7 @@ from bridge.core.topics import Options as TopicOptions
 from bridge.core.topics import topics_of
 from bridge.core.values import audit_now
 from bridge.core.verdict import Delivered, Refused
-from bridge.workers.ranker import rank_batch
+from bridge.workers.ranker import Newer, rank_batch
 from bridge.workers.tally import Step
 
 TOPICS = topics_of(TopicOptions(partitions=1))
@@ -37,13 +37,15 @@ class World:
 
     def frame(self, interaction: str, *confidences: float, arrives: bool = True) -> None:
         """Genesys sends a list; unless it is lost, it is written, ranked and counted."""
-        suggestions = [{"id": f"s{at}", "confidence": one, "relevanceScore": 0.5} for at, one in enumerate(confidences)]
-        value = msgspec.json.encode(
-            {"interactionId": interaction, "suggestions": suggestions, "serial": len(self.frames)}
-        )
-        self._sent(value, interaction)
+        value = self._sent_list(interaction, *confidences)
         if arrives:
             self._raw(value, interaction)
+
+    def late_frames(self, interaction: str, *confidences: float) -> None:
+        """Genesys sends lists of one suggestion; the ranker gets them together, a minute later."""
+        values = [self._sent_list(interaction, one) for one in confidences]
+        records = [self._received(value, interaction) for value in values]
+        self._rank(records, now_ms=self._at_ms + 60_000)
 
     def garbage(self, value: bytes) -> None:
         """Genesys sends what nobody can read."""
@@ -75,6 +77,20 @@ class World:
         )
         self._write([audit])
 
+    def shed(self, interaction: str, *, frames: int) -> None:
+        """Ingress tells that it dropped lists."""
+        fields = {"from": "2027-01-15T08:00:00.000Z", "to": "2027-01-15T09:00:00.000Z", "cause": "kafka"}
+        audit = audit_now(
+            TOPICS.suggestion_audit,
+            "suggestions_shed",
+            interaction,
+            at_ms=self._at_ms,
+            partition=0,
+            frames=frames,
+            **fields,
+        )
+        self._write([audit])
+
     def export_all(self, *, refuse: frozenset[str] = frozenset()) -> None:
         """The exporter posts what waits; the KMP holds what it does not refuse."""
         for record in list(self.records[TOPICS.acceptance_exports]):
@@ -85,6 +101,10 @@ class World:
                 verdict = Delivered(status=200)
                 self.held.append(export.export_id)
             self._write(told(export, verdict, attempts=1, topics=TOPICS))
+
+    def write(self, *records: NewRecord) -> None:
+        """Writes what no step above does."""
+        self._write(records)
 
     def books(self) -> dict[str, Line]:
         accounts = Accounts(topics=TOPICS, frames=self.frames, clicks=self.clicks, held=self.held, records=self.records)
@@ -97,15 +117,29 @@ class World:
         sent = FrameSent(serial=len(self.frames), digest=digest(value), interaction_id=interaction, at_ms=self._at_ms)
         self.frames.append(sent)
 
+    def _sent_list(self, interaction: str, *confidences: float) -> bytes:
+        suggestions = [{"id": f"s{at}", "confidence": one, "relevanceScore": 0.5} for at, one in enumerate(confidences)]
+        value = msgspec.json.encode(
+            {"interactionId": interaction, "suggestions": suggestions, "serial": len(self.frames)}
+        )
+        self._sent(value, interaction)
+        return value
+
     def _raw(self, value: bytes, interaction: str) -> None:
+        self._rank([self._received(value, interaction)], now_ms=self._at_ms)
+
+    def _received(self, value: bytes, interaction: str) -> Record:
         headers = made_here(
             kind=Kind.RECEIVED, subject=interaction, at_ms=self._at_ms, ce_id=digest(interaction.encode(), value)
         )
-        raw = self._append(
+        return self._append(
             NewRecord(topic=TOPICS.raw_suggestions, key=interaction.encode(), value=value, headers=headers)
         )
-        version = ranking.version(self._options)
-        for record in self._write(rank_batch([raw], options=self._options, topics=TOPICS, version=version)):
+
+    def _rank(self, records: list[Record], *, now_ms: int) -> None:
+        version, newer = ranking.version(self._options), Newer(now_ms=now_ms)
+        ranked = rank_batch(records, options=self._options, topics=TOPICS, version=version, newer=newer)
+        for record in self._write(ranked):
             if record.topic == TOPICS.ranked_suggestions:
                 self._tally(record)
 
@@ -134,11 +168,12 @@ class World:
 
 @pytest.fixture
 def world() -> World:
-    """Two interactions, one frame of garbage, lists that are withheld, clicks of every kind, a refused export."""
+    """Two interactions, garbage, lists that are withheld or superseded, clicks of every kind, a refused export."""
     world = World()
     world.frame("i-1", 0.9, 0.8)
     world.frame("i-2", 0.9)
     world.frame("i-1", 0.1)
+    world.late_frames("i-3", 0.9, 0.8, 0.7)  # The first by the second; of the third nothing is left.
     world.garbage(b"\xff")
     world.click("i-1", "s0", click_id="c-1")
     world.frame("i-1", 0.95)
@@ -151,7 +186,7 @@ def world() -> World:
 
 def test_the_books_of_a_good_day_balance(world: World) -> None:
     assert world.failing() == {}
-    assert [line.left for line in world.books().values()] == [5, 4, 3, 4, 2, 2, 2, 2, 2, 2]
+    assert [line.left for line in world.books().values()] == [8, 7, 4, 4, 2, 2, 2, 2, 3, 2]
 
 
 @pytest.mark.parametrize(
@@ -159,13 +194,16 @@ def test_the_books_of_a_good_day_balance(world: World) -> None:
     [
         (
             "raw-suggestions",
-            {"frames sent = raw + dead letters + lost inside a told gap (0)", "raw = ranked + withheld + dead letters"},
+            {
+                "frames sent = raw + dead letters + lost inside a told gap (0)",
+                "raw = ranked + withheld + superseded + dead letters",
+            },
         ),
         ("dlq.ingress", {"frames sent = raw + dead letters + lost inside a told gap (0)"}),
         (
             "ranked-suggestions",
             {
-                "raw = ranked + withheld + dead letters",
+                "raw = ranked + withheld + superseded + dead letters",
                 "ranked = suggestions_retrieved",
                 "acceptance = a recount",
                 "every exported rate = a recount",
@@ -218,6 +256,15 @@ def test_a_frame_that_nobody_sent_is_named_by_its_digest(world: World) -> None:
     assert line.doubled[0].startswith("a frame that nobody sent")
 
 
+def test_a_subscription_that_was_set_aside_is_no_frame(world: World) -> None:
+    source = StoredRecord(topic=TOPICS.interaction_subscriptions, key=b"i-1", value=b"[]")
+    letter = dead_letter(
+        source, topic=TOPICS.dlq_ingress, worker="ingress", dlq_class="schema", reason="no", stage="subscription"
+    )
+    world.write(letter)
+    assert world.failing() == {}
+
+
 @pytest.mark.parametrize(
     ("since_ms", "interaction", "is_told"), [(NOW_MS, "i-1", True), (None, "i-1", True), (NOW_MS, "i-2", False)]
 )
@@ -229,6 +276,23 @@ def test_a_lost_frame_is_forgiven_only_inside_a_told_gap_of_its_interaction(
     lost = 1 if is_told else 0
     line = world.books()[f"frames sent = raw + dead letters + lost inside a told gap ({lost})"]
     assert line.ok is is_told
+
+
+def test_a_gap_without_a_beginning_begins_with_the_last_frame_that_arrived(world: World) -> None:
+    world.frame("i-1", 0.9, arrives=False)
+    world.frame("i-1", 0.91)
+    lost_ms = world.frames[-2].at_ms
+    world.frames[-2] = msgspec.structs.replace(world.frames[-2], at_ms=lost_ms - 3_600_000)
+    world.gap("i-1", since_ms=None)
+    assert not world.books()["frames sent = raw + dead letters + lost inside a told gap (0)"].ok
+
+
+def test_a_shed_excuses_as_many_frames_as_it_tells(world: World) -> None:
+    world.frame("i-1", 0.9, arrives=False)
+    world.frame("i-1", 0.91, arrives=False)
+    world.shed("i-1", frames=1)
+    line = world.books()["frames sent = raw + dead letters + lost inside a told gap (1)"]
+    assert line.missing == (f"frame {len(world.frames) - 1}",)
 
 
 def test_a_moved_click_counts_as_the_one_that_was_sent() -> None:

@@ -1,10 +1,11 @@
 """What a dead letter carries."""
 
+import msgspec
 import pytest
 
-from bridge.core.dead_letters import CLASSES, dead_frame, dead_letter, malformed_letter
+from bridge.core.dead_letters import CLASSES, SetAside, dead_frame, dead_letter, malformed_letter, set_aside_in
 from bridge.core.errors import MalformedError
-from bridge.core.records import StoredRecord
+from bridge.core.records import Header, NewRecord, StoredRecord
 from bridge.core.topics import MAX_DEAD_LETTER_BYTES
 
 _SOURCE = StoredRecord(
@@ -111,3 +112,23 @@ def test_the_classes_are_the_promised_ones() -> None:
         "http-refused",
         "expired",
     )
+
+
+def test_what_is_written_tells_what_it_sets_aside() -> None:
+    letter = malformed_letter(_SOURCE, MalformedError("schema", "no good"), topic="dlq.clicks", worker="tally")
+    assert set_aside_in(letter) == SetAside(
+        topic="suggestion-clicks", offset=9, dlq_topic="dlq.clicks", dlq_class="schema", reason="no good"
+    )
+
+
+def test_a_letter_that_lost_its_own_headers_tells_it_too() -> None:
+    source = msgspec.structs.replace(_SOURCE, headers=(("huge", b"x" * MAX_DEAD_LETTER_BYTES),))
+    letter = malformed_letter(source, MalformedError("schema", "no good"), topic="dlq.clicks", worker="tally")
+    aside = set_aside_in(letter)
+    assert aside is not None
+    assert (letter.key, aside.offset) == (None, 9)
+
+
+@pytest.mark.parametrize("headers", [(), (("ce_id", b"x"),)])
+def test_other_records_set_nothing_aside(headers: tuple[Header, ...]) -> None:
+    assert set_aside_in(NewRecord(topic="ranked", key=None, value=b"", headers=headers)) is None

@@ -1,6 +1,14 @@
 """What errors carry."""
 
-from bridge.core.errors import BridgeError, FencedError, MalformedError, StartError, UnavailableError, WrongSetupError
+from bridge.core.errors import (
+    BridgeError,
+    BudgetError,
+    FencedError,
+    MalformedError,
+    StartError,
+    UnavailableError,
+    WrongSetupError,
+)
 
 
 def test_malformed_says_class_and_reason() -> None:
@@ -22,3 +30,4 @@ def test_unavailable_says_what_and_until_when() -> None:
 
 def test_all_are_of_one_tree() -> None:
     assert issubclass(FencedError, BridgeError)
+    assert issubclass(BudgetError, BridgeError)

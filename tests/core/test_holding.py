@@ -23,7 +23,7 @@ def audit(text: str = "") -> NewRecord:
 
 
 def holding(*, max_frames: int = 100, max_bytes: int = 1_000) -> Holding:
-    return Holding(sheds="raw", max_frames=max_frames, max_bytes=max_bytes)
+    return Holding(sheds="raw", max_frames=max_frames, max_bytes=max_bytes, record_bytes=0)
 
 
 def put(held: Holding, *records: NewRecord, size: int = 10) -> list[str]:
@@ -54,6 +54,18 @@ def test_what_is_not_done_comes_first_again() -> None:
     held.take(RAW, max_bytes=20)
     held.done(RAW, 1)
     assert texts(held.take(RAW, max_bytes=1_000)) == ["2", "3"]
+
+
+def test_what_a_record_keeps_beside_its_bytes_counts_too() -> None:
+    held = Holding(sheds="raw", max_frames=100, max_bytes=1_000, record_bytes=400)
+    assert held.put(audit("0"), size=10) == ()
+    assert held.put(frame("a", "1"), size=100) == ()
+    assert (held.bytes, held.kept_bytes) == (910, 410)
+    assert texts(held.put(frame("a", "2"), size=100)) == ["1"]
+    assert held.bytes == 910
+    held.take(RAW, max_bytes=1_000)
+    held.done(RAW, 1)
+    assert (held.bytes, held.kept_bytes) == (410, 410)
 
 
 def test_what_is_being_written_counts_until_it_is_acknowledged() -> None:

@@ -39,6 +39,14 @@ def test_keeps_confidence_of_at_least_0_75_and_sorts_by_the_weighted_scores() ->
     assert _ids(value) == ["first", "second", "third"]
 
 
+@pytest.mark.parametrize(
+    ("fresh_for_s", "at_ms", "is_fresh"),
+    [(30, 1_000, True), (30, 999, False), (30, 40_000, True), (0, 0, True), (0.5, 30_400, False)],
+)
+def test_a_list_is_fresh_for_a_while(fresh_for_s: float, at_ms: int, is_fresh: bool) -> None:
+    assert ranking.is_fresh(at_ms, now_ms=31_000, options=Options(fresh_for_s=fresh_for_s)) is is_fresh
+
+
 def test_ties_keep_the_order_in_which_they_came() -> None:
     value = _frame(*(_suggestion(name, 0.8, 0.5) for name in "dacb"))
     assert _ids(value) == ["d", "a", "c", "b"]

@@ -18,7 +18,7 @@ from bridge.core.reconnect import (
     rule_of,
 )
 
-BACKOFF = Backoff(first_s=1, cap_s=30, jitter_s=1)
+BACKOFF = Backoff(first_s=1, cap_s=30, jitter_s=1, poll_s=5)
 CAUSES = [rule.cause for rule in RULES]
 
 
@@ -39,6 +39,11 @@ def test_every_cause_stands_once_and_says_when() -> None:
     assert len(set(CAUSES)) == len(CAUSES)
     assert all(rule.when for rule in RULES)
     assert [rule_of(cause) for cause in CAUSES] == list(RULES)
+
+
+def test_every_failure_has_a_remedy_which_the_error_tells_where_it_is_permanent() -> None:
+    assert all(rule.remedy or rule.is_permanent for rule in RULES if rule.is_failure)
+    assert not any(rule.remedy for rule in RULES if rule.is_permanent)
 
 
 @pytest.mark.parametrize(
@@ -89,9 +94,10 @@ def test_any_code_and_any_status_has_a_row(code: int, status: int) -> None:
     assert rule_of(cause_of_status(status)) in RULES
 
 
-def test_only_the_token_causes_renew_the_token_and_only_a_normal_closure_is_no_failure() -> None:
+def test_only_the_token_causes_renew_the_token_and_a_normal_closure_and_a_full_quota_are_no_failures() -> None:
     assert {rule.cause for rule in RULES if rule.renews_token} == {"token", "policy"}
-    assert {rule.cause for rule in RULES if not rule.is_failure} == {"closed"}
+    assert {rule.cause for rule in RULES if not rule.is_failure} == {"closed", "quota"}
+    assert {rule.cause for rule in RULES if rule.may_finish} == {"closed"}
     assert {rule.cause for rule in RULES if rule.is_permanent} == {
         "forbidden",
         "not-found",
@@ -116,6 +122,12 @@ def test_a_normal_closure_is_at_once_and_changes_no_streak() -> None:
         coming = next_try("closed", streak, BACKOFF, chance=chance)
         assert 0 < coming.delay_s < 1
         assert coming.streak == streak
+
+
+def test_a_full_quota_is_looked_at_again_and_again_and_is_no_failure() -> None:
+    """T3."""
+    coming = next_try("quota", Streak(failures=3), BACKOFF, chance=0.5)
+    assert (coming.delay_s, coming.streak) == (5, Streak(failures=3))
 
 
 def test_4001_is_at_once_and_again_with_backoff() -> None:
@@ -165,6 +177,8 @@ def test_rules_are_rows_of_words() -> None:
         True,
         True,
         False,
+        False,
+        "check that the OAuth client is active and has the scope agentassist:view",
     )
 
 

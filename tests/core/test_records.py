@@ -20,7 +20,6 @@ from bridge.core.records import (
     positions_of,
     source_of,
     time_of,
-    without,
 )
 
 _TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -118,11 +117,6 @@ def test_positions_that_cannot_be_read_are_none(spelled: bytes) -> None:
 
 def test_positions_that_are_not_there_are_none() -> None:
     assert positions_of(_record()) == {}
-
-
-def test_headers_can_be_left_out_by_their_beginning() -> None:
-    headers: tuple[Header, ...] = (("x-dlq-class", b""), ("ce_id", b""), ("__connect.errors.topic", b""))
-    assert without(headers, "x-dlq-", "__connect.") == (("ce_id", b""),)
 
 
 @given(

@@ -1,12 +1,13 @@
 """The valve and the gate: when the sockets may be read."""
 
 from itertools import pairwise
+from math import isnan
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.valve import Gate, Options, Turn, Valve
+from bridge.core.valve import Gate, Lag, Options, Turn, Valve
 
 OPTIONS = Options(close_above_records=100, reopen_at_records=20, min_dwell_s=2, unknown_after_s=30)
 
@@ -85,6 +86,13 @@ def test_turns_are_at_least_a_dwell_apart(steps: list[tuple[int | None, float]])
     assert all(later - earlier >= 2 for earlier, later in pairwise(turns))
 
 
+def test_the_age_of_a_lag_is_that_of_its_oldest_record() -> None:
+    assert Lag(records=3, oldest_ms=1_000).age_s(3_500) == 2.5
+    assert Lag(records=3, oldest_ms=1_000).age_s(900) == 0, "clocks differ"
+    assert Lag(records=0).age_s(3_500) == 0
+    assert isnan(Lag(records=3).age_s(3_500))
+
+
 class Look:
     """A gate with everything well but what a test says."""
 
@@ -137,24 +145,27 @@ def test_after_its_bound_a_pause_is_overridden_once(overflow: str) -> None:
 def test_block_pauses_for_as_long_as_it_takes() -> None:
     look = Look("block")
     look(0, valve=False)
+    assert look(9.9, valve=False) is None
+    assert look(10, valve=False) == "prolonged"
     assert look(1_000, valve=False) is None
     assert not look.gate.is_open
+    assert look(1_001) == "resumed"
 
 
 def test_block_reads_on_while_kafka_is_away() -> None:
     look = Look("block")
     look(0, queue=100)
-    assert look(10, queue=100, stalled_s=9.9) is None
+    assert look(10, queue=100, stalled_s=9.9) == "prolonged"
     assert look(11, queue=100, stalled_s=10.9) == "overridden"
     assert look.gate.is_open
-    assert look(12, queue=100, stalled_s=0) is None
+    assert look(12, queue=100, stalled_s=0) == "prolonged"
     assert not look.gate.is_open
 
 
 def test_nothing_is_read_while_what_may_not_be_shed_fills_the_buffer() -> None:
     look = Look("shed")
     look(0, valve=False)
-    assert look(100, valve=False, full=True) is None
+    assert look(100, valve=False, full=True) == "prolonged"
     assert not look.gate.is_open
     assert look.gate.cause == "bound"
     assert look(101, valve=False) == "overridden"

@@ -27,7 +27,7 @@ def test_counts_each_hop_from_the_workers_events() -> None:
     watching.emit(FramesWritten(topic="p-raw-suggestions", partition=0, records=5, value_bytes=1, age_s=0))
     watching.emit(FramesWritten(topic="p-suggestion-audit", partition=0, records=5, value_bytes=1, age_s=0))
     watching.emit(FrameSetAside(dlq_class="decode", reason="no"))
-    watching.emit(BatchRanked(number=0, records=5, ranked=3, withheld=1, dead=1, age_s=0))
+    watching.emit(BatchRanked(number=0, records=5, ranked=3, withheld=1, superseded=0, dead=1, age_s=0))
     watching.emit(
         BatchTallied(
             number=0,
@@ -58,7 +58,7 @@ def test_counts_each_hop_from_the_workers_events() -> None:
 def test_follows_lag_and_valve() -> None:
     watching = watch()
     assert watching.snapshot().is_valve_open
-    watching.emit(LagSampled(lag_records=12))
+    watching.emit(LagSampled(lag_records=12, age_s=0.5))
     watching.emit(ValveClosed(lag_records=12))
     assert (watching.snapshot().lag_records, watching.snapshot().is_valve_open) == (12, False)
     watching.emit(ValveOpened(lag_records=0))

@@ -2,9 +2,9 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import msgspec
@@ -12,10 +12,13 @@ import orjson
 
 from bridge.simulator.genesys import CLIENT
 from bridge.simulator.rest import LIBRARIES
+from bridge.simulator.script import Script
 from tests.cli.processes import line_from, started
 from tests.kafka.cluster import Cluster
 
 _DEADLINE_S = 60
+
+_T = TypeVar("_T")
 
 
 class Bridge:
@@ -42,11 +45,6 @@ class Bridge:
                 assert self._process.returncode is None, f"it ended before {name}: {self.lines}"
                 await self._changed.wait()
 
-    async def port(self) -> int:
-        """The port of its health and metrics."""
-        port: int = (await self.until("http_listening"))["port"]
-        return port
-
     def kill(self) -> None:
         """kill -9."""
         self._process.send_signal(signal.SIGKILL)
@@ -62,6 +60,13 @@ class Bridge:
     def stop(self) -> None:
         """Asks for an orderly end."""
         self._process.send_signal(signal.SIGTERM)
+
+    async def until_ready(self) -> None:
+        """Returns when `/readyz` says that everything is (at most 60 s)."""
+        port = (await self.until("http_listening"))["port"]
+        async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(_DEADLINE_S):
+            while (await client.get(f"http://127.0.0.1:{port}/readyz")).status_code != 200:
+                await asyncio.sleep(0.05)  # Readiness is asked for, not told.
 
     async def code(self) -> int:
         """Its exit code, once it has ended (at most 60 s)."""
@@ -143,10 +148,21 @@ class Simulator:
         self.address = address
         self._client = client
 
-    async def page(self, name: str, kind: type[Any]) -> Any:
+    async def page(self, name: str, kind: type[_T]) -> _T:
         """A page, decoded: `page("sent", list[SentFrame])`."""
         answer = await self._client.get(f"/simulator/{name}")
         return msgspec.json.decode(answer.content, type=kind)
+
+    async def until(self, name: str, kind: type[_T], holds: Callable[[_T], bool]) -> None:
+        """Returns when a page `holds` (at most 60 s)."""
+        async with asyncio.timeout(_DEADLINE_S):
+            while not holds(await self.page(name, kind)):
+                await asyncio.sleep(0.05)  # A page tells nobody that it has changed.
+
+    async def post(self, faults: Script) -> None:
+        """Adds faults, `at_s` seconds from now."""
+        answer = await self._client.post("/simulator/faults", content=msgspec.json.encode(faults))
+        answer.raise_for_status()
 
     async def act(self, name: str) -> None:
         """Does something: `act("stop-sending")`."""

@@ -9,10 +9,12 @@ from bridge.simulator.agents import AgentsSimulator
 from bridge.simulator.clicks import ClickMix
 from bridge.simulator.kmp import KmpSimulator
 from tests.e2e.processes import Bridge, environment_of, running, stop_all
-from tests.kafka.cluster import SHORT_SESSION_MS, Cluster
+from tests.e2e.world import world
+from tests.kafka.cluster import Cluster
 from tests.kafka.stream import Stream, assert_balanced, assert_in_order, books_of, streaming, until_all_is_done
 
-pytestmark = [pytest.mark.broker, pytest.mark.e2e]
+# The embedded broker never expels a member that has died.
+pytestmark = [pytest.mark.kafka, pytest.mark.e2e]
 
 _HOPS = ("ranker", "tally", "exporter")
 _PARTITIONS = 4
@@ -55,8 +57,7 @@ class Traffic:
 
 @pytest.fixture
 async def traffic(bootstrap_servers: str, prefix: str) -> AsyncIterator[Traffic]:
-    session = {"session_timeout_ms": SHORT_SESSION_MS, "heartbeat_interval_ms": 300}
-    cluster = Cluster(bootstrap_servers, prefix, partitions=_PARTITIONS, **session)
+    cluster = Cluster(bootstrap_servers, prefix, partitions=_PARTITIONS, session_timeout_ms=3_000)
     await cluster.create_topics()
     async with (
         KmpSimulator() as kmp,
@@ -158,3 +159,19 @@ async def test_a_ranker_that_stood_still_for_longer_than_its_session_does_not_di
         assert len(zombie.told("number_fenced")) <= _PARTITIONS // 2
         await stop_all(zombie, heir, clicks)
     await traffic.check()
+
+
+async def test_the_whole_bridge_killed_at_once_tells_the_gap_and_doubles_nothing(
+    bootstrap_servers: str, prefix: str
+) -> None:
+    """What ingress had not yet written is lost, and lies inside a gap that the next start tells."""
+    async with world(bootstrap_servers, prefix, session_timeout_ms=3_000) as around:
+        async with running("run", "all", **around.environment) as killed:
+            await around.until_posts(50)
+            killed.kill()
+            assert await killed.code() == -9
+        async with running("run", "all", **around.environment) as bridge:
+            await around.until_posts(50)
+            await around.end()
+            await stop_all(bridge)
+        await around.check()

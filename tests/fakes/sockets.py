@@ -13,8 +13,8 @@ from bridge.ports import Clock, Condition, Intake
 class FakeSockets:
     """One connection that is open from the start.
 
-    Steer it with `deliver`, `disconnect`, `connect`, `finish` and `refuse_to_start`; look at `wanted` (what the
-    worker wants) and `live` (what the open connection carries: interaction -> request id).
+    Steer it with `deliver`, `suppress`, `disconnect`, `connect`, `finish` and `refuse_to_start`; look at `wanted` (what
+    the worker wants) and `live` (what the open connection carries: interaction -> request id).
     """
 
     def __init__(self, *, clock: Clock, is_connected: bool = True) -> None:
@@ -97,6 +97,10 @@ class FakeSockets:
         intake = await self._running()
         self.unsubscribe(interaction_ids)
         intake.finished(interaction_ids, reason=reason, at_ms=self._clock())
+
+    async def suppress(self, interaction_id: str, *, frames: int = 1) -> None:
+        """So many frames were copies."""
+        (await self._running()).suppressed(interaction_id, frames=frames, at_ms=self._clock())
 
     def refuse_to_start(self, error: StartError) -> None:
         """`run` raises this."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
@@ -14,10 +14,6 @@ from bridge.adapters.kafka.lag import KafkaLag
 from bridge.core.records import Header, Record
 from bridge.core.topics import Options as TopicOptions
 from bridge.core.topics import Topics, plans_of, topics_of
-from tests.broker import choice
-
-# The shortest that the brokers take: the embedded one has Kafka's default bound.
-SHORT_SESSION_MS = 6_000 if choice() == "embedded" else 3_000
 
 
 class Cluster:
@@ -98,7 +94,7 @@ class Cluster:
         async with AsyncExitStack() as stack, asyncio.timeout(60):
             probes = []
             for group, topic in hops:
-                probes.append(KafkaLag(self.clients, topic=topic, group=self.options.prefix + group))
+                probes.append(KafkaLag(self.clients, topic=topic, groups=[self.options.prefix + group]))
                 stack.push_async_callback(probes[-1].stop)
             for probe in probes * 2:
                 while await probe.lag() != 0:
@@ -122,6 +118,11 @@ class Cluster:
         async with self._admin() as admin:
             begins = await admin.delete_records({TopicPartition(topic, number): RecordsToDelete(before)})
             assert begins == {TopicPartition(topic, number): before}
+
+    async def add_partitions(self, topic: str, *, total: int) -> None:
+        """Gives a topic more partitions, as an operator may do."""
+        async with self._admin() as admin:
+            await admin.create_partitions({topic: NewPartitions(total)})
 
     async def set_up(self, topic: str, **settings: str) -> None:
         """Changes settings of a topic; an underscore stands for a dot in their names."""

@@ -185,7 +185,9 @@ class TestWriteMissing:
 
 
 async def _write_missing(cluster: Cluster, interactions: Sequence[str]) -> list[str]:
-    return await write_missing(cluster.clients, cluster.topics, interactions, clock=lambda: NOW_MS, timeout_s=10)
+    return await write_missing(
+        cluster.clients, cluster.topics, interactions, clock=lambda: NOW_MS, timeout_s=10, ttl_s=86_400
+    )
 
 
 async def _send(cluster: Cluster, topic: str, name: str, value: object, *, shift: int = 0) -> None:

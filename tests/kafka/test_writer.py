@@ -1,6 +1,7 @@
 """The writer of ingress where brokers go away or refuse."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -93,6 +94,47 @@ async def test_a_broker_that_dies_in_mid_batch_and_comes_back_loses_and_doubles_
     for number in range(2):
         values = [(record.value or b"").decode() for record in stored if record.partition == number]
         assert values == ["first"] * (number == 0) + [f"{number}-{at}" for at in range(2_000)]
+
+
+class ImpatientClients(Clients):
+    """A request may take a second."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self._common["request_timeout_ms"] = 1_000
+
+
+@pytest.mark.kafka
+async def test_a_broker_that_is_away_for_longer_than_a_request_may_take_loses_and_doubles_nothing(
+    tmp_path: Path, prefix: str
+) -> None:
+    """When it comes back, nobody leads the partitions for a moment; the batch that waits is older than its request."""
+    with KafkaBroker(tmp_path / "broker", **QUICK) as broker:
+        cluster = Cluster(broker.bootstrap_servers, prefix)
+        await cluster.create_topics()
+        cluster.clients = ImpatientClients(cluster.options)
+        raw = cluster.topics.raw_suggestions
+        async with _writing(cluster) as written, asyncio.TaskGroup() as tasks:
+            await written.write_all(raw, 0, ["first"])
+            is_back = asyncio.Event()
+            lane = tasks.create_task(_write_until(is_back, written, raw))
+            await asyncio.to_thread(broker.stop)
+            await asyncio.to_thread(broker.start)
+            is_back.set()
+            async with asyncio.timeout(60):
+                count = await lane
+            assert not written.events
+        stored = await cluster.read(raw)
+    assert [(record.value or b"").decode() for record in stored] == ["first", *(f"{at}" for at in range(count))]
+
+
+async def _write_until(enough: asyncio.Event, written: Written, topic: str) -> int:
+    """Writes one record after the other; returns how many."""
+    for at in itertools.count():
+        if enough.is_set():
+            return at
+        await written.write_all(topic, 0, [f"{at}"])
+    raise AssertionError
 
 
 @pytest.mark.kafka

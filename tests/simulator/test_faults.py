@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from bridge.simulator.faults import FaultsInForce, RunningScript
-from bridge.simulator.script import Answer, BeSlow, Burst, Fault, Garbage, Gzip, RejectToken
+from bridge.simulator.script import AbortHandshakes, Answer, BeSlow, Burst, Fault, Garbage, Gzip, RejectToken
 from bridge.simulator.times import Elapsed
 
 
@@ -43,6 +43,20 @@ def test_counts_rejected_tokens() -> None:
     in_force.apply(RejectToken(name="no", count=2), now_s=0)
 
     assert [in_force.take_rejection() for _ in range(3)] == [True, True, False]
+
+
+def test_counts_handshakes_to_abort() -> None:
+    in_force = FaultsInForce()
+    in_force.apply(AbortHandshakes(name="no", count=2), now_s=0)
+
+    assert [in_force.take_abort() for _ in range(3)] == [True, True, False]
+
+
+def test_is_slow_only_with_what_it_is_about() -> None:
+    in_force = FaultsInForce()
+    in_force.apply(BeSlow(name="a", delay_s=3, count=2, where="token"), now_s=0)
+
+    assert [in_force.delay_s(one, "/", now_s=0) for one in ("token", "config", "token", "token")] == [3, 0, 3, 0]
 
 
 def test_zips_for_a_while_or_for_some_frames() -> None:

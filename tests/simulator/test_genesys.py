@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
 from bridge.core.errors import StartError
 from bridge.core.records import digest
 from bridge.simulator.genesys import GenesysSimulator
 from bridge.simulator.rest import Library
 from bridge.simulator.script import (
+    AbortHandshakes,
     AbortSockets,
     Answer,
     BeSlow,
@@ -23,6 +24,7 @@ from bridge.simulator.script import (
     ExpireTokens,
     Garbage,
     Gzip,
+    MuteSockets,
     RejectToken,
     SendFrame,
 )
@@ -125,6 +127,29 @@ async def test_is_slow_by_script() -> None:
         token = await token_of(genesys)
         assert await status_of_handshake(genesys, token) == 101
         assert asyncio.get_running_loop().time() - began_s >= 0.4
+
+
+async def test_is_slow_with_one_request_only() -> None:
+    async with GenesysSimulator(script=[BeSlow(name="slow", delay_s=3600, for_s=60, where="handshake")]) as genesys:
+        await genesys.until(lambda: len(genesys.faults) == 1)
+        token = await token_of(genesys)
+        assert (await get(genesys, CONFIG, token=token)).status_code == 200
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1), socket_to(genesys, token):
+                pass
+
+
+async def test_answers_with_any_body_and_redirects_by_script() -> None:
+    script = [
+        Answer(name="garbage", where="libraries", status=200, body="<html>"),
+        Answer(name="elsewhere", where="config", status=302, location="/elsewhere"),
+    ]
+    async with GenesysSimulator(script=script) as genesys:
+        await genesys.until(lambda: len(genesys.faults) == 2)
+        token = await token_of(genesys)
+        assert (await get(genesys, LIBRARIES, token=token)).content == b"<html>"
+        redirect = await get(genesys, CONFIG, token=token)
+        assert (redirect.status_code, redirect.headers["location"]) == (302, "/elsewhere")
 
 
 # -- the handshake -----------------------------------------------------------------------------------------------------
@@ -333,6 +358,41 @@ async def test_resets_the_connection() -> None:
         await genesys.until(lambda: len(genesys.state().closes) == 1)
         assert code is None
         assert genesys.state().closes[0].code == 1006
+
+
+async def test_resets_the_connection_in_mid_frame() -> None:
+    async with GenesysSimulator() as genesys, socket_to(genesys, await token_of(genesys)) as socket:
+        genesys.post(AbortSockets(name="reset", mid_frame=True))
+        assert await until_closed(socket) == (None, [])
+
+
+async def test_resets_the_connection_in_the_handshake() -> None:
+    script = [AbortHandshakes(name="reset", count=2)]
+    async with GenesysSimulator(script=script) as genesys:
+        token = await token_of(genesys)
+        for _ in range(2):
+            with pytest.raises(InvalidMessage):
+                await status_of_handshake(genesys, token)
+        assert await status_of_handshake(genesys, token) == 101
+        assert genesys.state().answers == {"token 200": 1, "handshake 101": 1}
+
+
+async def test_is_half_open_by_script() -> None:
+    """Nothing comes any more, not even a pong, and nobody says that it has ended; the quota counts it."""
+    async with GenesysSimulator(frames_per_s=500, heartbeat_s=0.01) as genesys:
+        async with socket_to(genesys, await token_of(genesys)) as socket:
+            await subscribe(socket, "i-1")
+            await hear_json(socket, type="suggestions")
+            genesys.post(MuteSockets(name="mute"))
+            await genesys.until(lambda: len(genesys.faults) == 1)
+            sent = len(genesys.sent)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await (await socket.ping())
+            assert len(genesys.sent) == sent
+            assert genesys.state().open_sockets == 1
+            socket.transport.abort()
+        await genesys.until(lambda: genesys.state().open_sockets == 0)
 
 
 async def test_sees_the_code_with_which_a_client_closes() -> None:

@@ -42,6 +42,8 @@ def test_reads_a_single_fault() -> None:
         b'{"fault":"burst","name":"x","frames":1,"fames":2}',
         b'{"fault":"answer","name":"x","status":503,"for_s":1,"count":1}',
         b'{"fault":"gzip","name":"x","for_s":1,"frames":1}',
+        b'{"fault":"be_slow","name":"x","delay_s":1,"for_s":1,"count":1}',
+        b'{"fault":"be_slow","name":"x","delay_s":1}',
     ],
 )
 def test_says_what_is_wrong_with_a_script(text: bytes) -> None:

@@ -19,12 +19,15 @@ from bridge.core.events import ingress as told
 from bridge.core.events.kinds import Event
 from bridge.core.partitions import partition_of
 from bridge.core.records import Kind, NewRecord, StoredRecord, digest, made_here
+from bridge.core.times import to_rfc3339
 from bridge.core.topics import Options as TopicOptions
 from bridge.core.topics import Topics, topics_of
+from bridge.core.valve import Lag
 from bridge.workers.ingress import Ingress, Options
 from tests.fakes.lag import FakeLag
 from tests.fakes.sockets import FakeSockets
 from tests.fakes.table import FakeTable
+from tests.fakes.tails import FakeTails
 from tests.fakes.writer import FakeWriter
 
 TOPICS: Topics = topics_of(TopicOptions(partitions=4))
@@ -59,7 +62,7 @@ class FakeTime:
         await self._until_asleep(2)
         until_s = self.now_s + by_s
         while self._sleepers and min(self._sleepers.values()) <= until_s + 1e-9:
-            self.now_s = min(self._sleepers.values())
+            self.now_s = max(self.now_s, min(self._sleepers.values()))
             for sleeper in [one for one, due_s in self._sleepers.items() if due_s <= self.now_s]:
                 del self._sleepers[sleeper]
                 sleeper.set_result(None)
@@ -81,6 +84,7 @@ class Stage:
         self.time = FakeTime()
         self.sockets = FakeSockets(clock=self.time.now_ms, is_connected=is_connected)
         self.table = FakeTable()
+        self.tails = FakeTails()
         self.writer = FakeWriter(at_most=at_most)
         self.lag = FakeLag()
         self.events: list[Event] = []
@@ -92,6 +96,7 @@ class Stage:
             topics=TOPICS,
             sockets=self.sockets,
             table=self.table,
+            tails=self.tails,
             writer=self.writer,
             lag=self.lag,
             emit=self._emit,
@@ -330,7 +335,8 @@ async def test_shed_holds_what_it_reads_until_the_valve_opens_and_drops_the_olde
         await stage.until(lambda: len(stage.audits("suggestions_shed")) == 1)
         (shed,) = stage.audits("suggestions_shed")
         assert (shed["interactionId"], shed["frames"], shed["cause"]) == ("b", 2, "valve")
-        assert shed["from"] == shed["to"] == "2026-01-05T10:00:10.500Z"
+        # Read at the end of the pause, and perhaps sent at its beginning.
+        assert (shed["from"], shed["to"]) == ("2026-01-05T10:00:00.500Z", "2026-01-05T10:00:10.500Z")
         stage.lag.records = 0
         await stage.time.advance(0.5)
         assert sorted(texts(await stage.writer.until_written(RAW, 4))) == ["1", "4", "5", "6"]
@@ -338,6 +344,15 @@ async def test_shed_holds_what_it_reads_until_the_valve_opens_and_drops_the_olde
     assert [(event.cause, event.frames, event.interactions) for event in stage.told(told.FramesShed)] == [
         ("valve", 2, 1)
     ]
+
+
+async def test_the_lag_is_told_in_records_and_in_seconds() -> None:
+    async with Stage() as stage:
+        stage.lag.records, stage.lag.oldest_ms = 12, START_MS - 3_500
+        await stage.time.advance(0.5)
+        stage.lag.records, stage.lag.oldest_ms = 0, None
+        await stage.time.advance(0.5)
+    assert [(event.lag_records, event.age_s) for event in stage.told(told.LagSampled)] == [(0, 0), (12, 4), (0, 0)]
 
 
 async def test_an_unknown_lag_pauses_only_after_its_time() -> None:
@@ -386,11 +401,17 @@ async def test_while_kafka_is_away_frames_are_held_and_none_is_lost_that_fits(ov
         await delivery
         (writer,) = [condition for condition in stage.ingress.conditions() if condition.name == RAW]
         assert "is Kafka there?" in writer.reason
-        assert stage.ingress.stalled_s() == pytest.approx(10)
+        assert stage.ingress.stalled_s() == pytest.approx(10), "Kafka answers the probe: a restart may help"
+        stage.lag.records = None
+        await stage.time.advance(0.5)
+        assert stage.ingress.stalled_s() == 0, "it answers nothing: a restart would lose what is held"
         stage.writer.come_back()
         assert texts(await stage.writer.until_written(RAW, 100)) == [f"{at}" for at in range(100)]
         assert stage.ingress.stalled_s() == 0
+        await stage.time.advance(0.5)
     assert [event.cause for event in stage.told(told.PauseOverrun)] == ["queue"]
+    assert [(event.stalled_s, event.frames) for event in stage.told(told.WritingStalled)] == [(3.0, 10)]
+    assert [event.stalled_s for event in stage.told(told.WritingResumed)] == [10.75]
     assert not stage.told(told.FramesShed)
 
 
@@ -450,6 +471,24 @@ async def test_nothing_is_read_while_dead_letters_fill_the_buffer() -> None:
 # -- subscriptions -----------------------------------------------------------------------------------------------------
 
 
+async def test_copies_of_what_another_socket_delivered_are_told_once_kafka_takes_something() -> None:
+    async with Stage(hold_max_bytes=1_048_576) as stage:
+        await stage.carry("i", "j")
+        stage.writer.go_away()
+        filler = "x" * 200_000
+        await stage.deliver(*(frame("i", f"{at}{filler}") for at in range(2)))
+        await stage.sockets.suppress("i", frames=3)
+        await stage.sockets.suppress("j", frames=1)
+        await stage.sockets.suppress("i", frames=4)
+        await stage.time.advance(1)
+        stage.writer.come_back()
+        await stage.writer.until_written(RAW, 2)
+        await stage.time.advance(1)
+        await stage.until(lambda: len(stage.audits("duplicates_suppressed")) == 2)
+        told_of = {one["interactionId"]: one["frames"] for one in stage.audits("duplicates_suppressed")}
+        assert told_of == {"i": 7, "j": 1}
+
+
 async def test_what_is_written_to_the_topic_is_subscribed_and_told() -> None:
     """T4: subscribed over the socket, with the request's id on the audit."""
     async with Stage() as stage:
@@ -471,17 +510,74 @@ async def test_what_is_written_to_the_topic_is_subscribed_and_told() -> None:
         assert stage.audits("reception_gap") == [], "a first subscription has no gap, and one that is over has none"
 
 
-async def test_a_takeover_has_a_gap_and_a_subscription_of_this_start_has_none() -> None:
+@pytest.mark.parametrize(("last_ms", "from_time"), [(None, None), (START_MS - 5_000, "2026-01-05T09:59:55.000Z")])
+async def test_a_takeover_has_a_gap_and_a_subscription_of_this_start_has_none(
+    last_ms: int | None, from_time: str | None
+) -> None:
+    """The gap begins with the last record of the partition, whichever interaction that is of."""
     async with Stage(fresh=("fresh",)) as stage:
+        if last_ms is not None:
+            stage.tails.last[home("old")] = last_ms
         stage.table.write(subscription("old", at_ms=START_MS - 1), subscription("fresh", at_ms=START_MS - 1))
         stage.table.own(*ALL)
         await stage.sockets.until_live("old", "fresh")
         await stage.until(lambda: len(stage.audits("subscription_started")) == 2)
         await stage.until(lambda: len(stage.audits("reception_gap")) == 1)
         (gap,) = stage.audits("reception_gap")
-        assert (gap["interactionId"], gap["from"], gap["to"], gap["cause"]) == ("old", None, START, "takeover")
+        assert (gap["interactionId"], gap["from"], gap["to"], gap["cause"]) == (
+            "old",
+            from_time,
+            START,
+            "takeover",
+        )
         reasons = {one["interactionId"]: one["reason"] for one in stage.audits("subscription_started")}
         assert reasons == {"old": "takeover", "fresh": "written"}
+
+
+async def test_the_ends_of_partitions_are_read_when_they_are_gained() -> None:
+    async with Stage() as stage:
+        await stage.carry("a", "b")
+        stage.table.own(0, 1)
+        stage.table.own(0, 1, 2)
+        await stage.until(lambda: len(stage.told(told.PartitionsAssigned)) == 3)
+        assert stage.tails.asked == [{0, 1, 2, 3}, {2}]
+
+
+async def test_a_gap_begins_with_the_pause_where_the_socket_broke_behind_a_backlog() -> None:
+    """What was read after the pause may have been sent before it ended, and so may what was lost behind it."""
+    async with Stage(overflow="block") as stage:
+        await stage.carry("i")
+        await stage.time.advance(2)
+        await stage.deliver(frame("i", "1"))
+        stage.lag.records = 9_999
+        await stage.time.advance(1)
+        paused = stage.time.now_ms() - 500
+        delivery = stage.deliver(frame("i", "2"))
+        await stage.time.advance(20)
+        stage.lag.records = 0
+        await stage.time.advance(0.5)
+        await delivery
+        await stage.sockets.disconnect(cause="dropped")
+        await stage.sockets.connect()
+        await stage.until(lambda: len(stage.audits("reception_gap")) == 1)
+        (gap,) = stage.audits("reception_gap")
+        assert gap["from"] == to_rfc3339(paused)
+    assert [(event.cause, event.paused_s) for event in stage.told(told.PauseProlonged)] == [("valve", 10.0)]
+
+
+async def test_a_process_that_stood_still_says_so_and_its_gap_begins_there() -> None:
+    async with Stage() as stage:
+        await stage.carry("i")
+        await stage.time.advance(1)
+        stage.time.now_s += 30  # Nothing ran meanwhile.
+        await stage.deliver(frame("i"))
+        await stage.time.advance(0.25)
+        await stage.sockets.disconnect(cause="half-open")
+        await stage.sockets.connect()
+        await stage.until(lambda: len(stage.audits("reception_gap")) == 1)
+        (gap,) = stage.audits("reception_gap")
+        assert (gap["from"], gap["to"]) == ("2026-01-05T10:00:01.250Z", "2026-01-05T10:00:31.250Z")
+    assert [event.stood_s for event in stage.told(told.StoodStill)] == [29.75]
 
 
 async def test_a_lost_connection_is_a_gap_from_the_last_frame_to_the_next_subscription() -> None:
@@ -537,7 +633,10 @@ async def test_a_rebalance_keeps_what_is_kept() -> None:
         kept = {name: request for name, request in stage.sockets.live.items() if home(name) != 0}
         assert 0 < len(kept) < len(names)
         stage.table.own(1, 2, 3)
-        await stage.sockets.until_live(*kept)
+        await stage.until(lambda: len(stage.told(told.PartitionsAssigned)) == 2)
+        await stage.time.advance(0.75)
+        assert stage.sockets.live.keys() == set(names), "until the other one has them"
+        await stage.time.advance(0.5)
         assert stage.sockets.live == kept
         assert stage.audits("subscription_ended") == []
         stage.table.own(*ALL)
@@ -548,6 +647,32 @@ async def test_a_rebalance_keeps_what_is_kept() -> None:
         (3, 0, 1),
         (4, 1, 0),
     ]
+
+
+async def test_what_comes_back_before_it_was_left_stays() -> None:
+    async with Stage() as stage:
+        await stage.carry("i")
+        others = set(ALL) - {home("i")}
+        stage.table.own(*others)
+        stage.table.own(*ALL)
+        await stage.until(lambda: len(stage.told(told.PartitionsAssigned)) == 3)
+        await stage.time.advance(5)
+        assert stage.sockets.live.keys() == {"i"}
+
+
+async def test_a_gap_that_is_open_at_a_handover_is_left_to_the_other_replica() -> None:
+    """The socket is gone: nothing of the partition was received since, so the other one's gap begins no later."""
+    async with Stage() as stage:
+        await stage.carry("i")
+        await stage.deliver(frame("i"))
+        await stage.sockets.disconnect()
+        stage.table.own()
+        await stage.until(lambda: len(stage.told(told.PartitionsAssigned)) == 2)
+        await stage.time.advance(5)
+        assert stage.sockets.wanted == {}
+        await stage.sockets.connect()
+        await stage.stop()
+        assert stage.audits("reception_gap") == []
 
 
 async def test_an_expired_subscription_is_ended_for_every_reader() -> None:
@@ -658,10 +783,10 @@ async def test_a_refusal_at_the_start_is_raised_as_it_is() -> None:
 async def test_another_fault_keeps_its_group() -> None:
     stage = Stage()
 
-    async def fail() -> int | None:
+    async def fail() -> Lag | None:
         raise RuntimeError("a fault")
 
-    stage.lag.lag = fail  # type: ignore[method-assign] # one fault on purpose
+    stage.lag.sample = fail  # type: ignore[method-assign] # one fault on purpose
     with pytest.raises(ExceptionGroup) as raised:
         await stage.ingress.run()
     assert raised.group_contains(RuntimeError, match="a fault")

@@ -3,20 +3,32 @@
 import asyncio
 import logging
 from dataclasses import dataclass
+from math import inf
+from typing import cast
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, ProxyError
+from websockets.asyncio.client import connect
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidStatus,
+    InvalidURI,
+    ProxyError,
+)
 
 from bridge.adapters.genesys.answers import FailedError, RefusedError, error_of, is_tls_failure, no_address, shown
+from bridge.adapters.genesys.connection import FrameConnection
+from bridge.adapters.genesys.deflate import DeflateFactory
 from bridge.adapters.genesys.options import Options, socket_url
 from bridge.adapters.genesys.rest import Rest
+from bridge.adapters.genesys.tokens import Token
 from bridge.core.reconnect import retry_after_s
 from bridge.ports import Clock
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 CLOSE_TIMEOUT_S = 2.0
-# Small, so that a reader that pauses is felt by the peer, over TCP, after few frames.
-_MAX_QUEUED_FRAMES = 16
+# A socket is replaced once for each token: so it must not begin with its token's life.
+_ROTATION_SHARE = 0.5
 
 
 class QuotaFullError(Exception):
@@ -32,8 +44,8 @@ class QuotaFullError(Exception):
 class Opened:
     """An open socket, and the token that opened it."""
 
-    connection: ClientConnection
-    token: str
+    connection: FrameConnection
+    token: Token
 
 
 class Opening:
@@ -51,17 +63,43 @@ class Opening:
         """A new open socket; takes a few request timeouts at most. Raises QuotaFullError, RefusedError, FailedError."""
         async with self._turn:
             await self._preflight()
-            token = await self._rest.tokens.token()
-            try:
-                return Opened(connection=await self._connect(token), token=token)
-            except FailedError as error:
-                if error.cause == "token":
-                    self.forget(token)
-                raise
+            return await self._open(await self._token())
 
-    def forget(self, token: str) -> None:
-        """Genesys does not accept this token any more."""
+    async def open_next(self, former: Token) -> Opened:
+        """A socket with another token than `former`, beside the one that it opened. Raises what `open` raises."""
+        async with self._turn:
+            token = await self._rest.tokens.another(former)
+            if token.value == former.value:
+                raise FailedError("Genesys gave the same token again", cause="token")
+            await self._preflight()
+            return await self._open(token)
+
+    def rotates_at_ms(self, token: Token) -> float:
+        """From when on a socket that this token opened is to be replaced; infinity where that is not asked for."""
+        early_s = self._options.rotate_before_s
+        return token.before_end_ms(early_s, share=_ROTATION_SHARE) if early_s else inf
+
+    def forget(self, token: Token) -> None:
+        """Genesys does not accept this token any more: what the next one may do is looked at afresh."""
         self._rest.tokens.forget(token)
+        self._is_library_checked = False
+
+    async def _token(self) -> Token:
+        token = await self._rest.tokens.token()
+        if self._clock() < self.rotates_at_ms(token):
+            return token
+        try:
+            return await self._rest.tokens.another(token)  # Else the socket would be replaced at once.
+        except (RefusedError, FailedError):
+            return token
+
+    async def _open(self, token: Token) -> Opened:
+        try:
+            return Opened(connection=await self._connect(token.value), token=token)
+        except FailedError as error:
+            if error.cause == "token":
+                self.forget(token)
+            raise
 
     async def _preflight(self) -> None:
         if not self._is_library_checked:
@@ -71,9 +109,9 @@ class Opening:
         if active >= self._options.max_connections:
             raise QuotaFullError(active=active, limit=self._options.max_connections)
 
-    async def _connect(self, token: str) -> ClientConnection:
+    async def _connect(self, token: str) -> FrameConnection:
         try:
-            return await _Connect(
+            connecting = _Connect(
                 socket_url(self._options),
                 additional_headers={"Authorization": f"Bearer {token}"},
                 open_timeout=self._options.request_timeout_s,
@@ -81,15 +119,19 @@ class Opening:
                 # Its keepalive would drop a connection that is paused on purpose: the pong is not read then.
                 ping_interval=None,
                 max_size=MAX_MESSAGE_BYTES,
-                max_queue=_MAX_QUEUED_FRAMES,
+                max_queue=None,
+                extensions=[DeflateFactory()],
+                create_connection=FrameConnection,
                 logger=_silent_logger(),
             )
+            return cast("FrameConnection", await connecting)
         except InvalidStatus as error:
             raise self._error_of(error) from error
         except InvalidURI as error:
             raise no_address() from error
-        except (InvalidHandshake, ProxyError) as error:
-            raise FailedError(f"{self._what} failed: {type(error).__name__}", cause="unavailable") from error
+        except (InvalidHandshake, ProxyError, ConnectionClosed) as error:
+            cause = "dropped" if _is_cut_off(error) else "unavailable"
+            raise FailedError(f"{self._what} failed: {type(error).__name__}", cause=cause) from error
         except TimeoutError as error:
             raise FailedError(
                 f"no answer to {self._what} within {self._options.request_timeout_s:g} s", cause="unreachable"
@@ -107,6 +149,12 @@ class Opening:
                 asked[0] if asked else None, now_ms=self._clock(), cap_s=self._options.retry_after_max_s
             ),
         )
+
+
+def _is_cut_off(error: BaseException) -> bool:
+    """Whether the connection ended before its handshake was answered, by a reset or not."""
+    is_unanswered = isinstance(error, InvalidMessage) and isinstance(error.__cause__, EOFError)
+    return is_unanswered or isinstance(error, ConnectionClosed)
 
 
 class _Connect(connect):

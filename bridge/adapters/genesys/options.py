@@ -33,6 +33,10 @@ class Options:
     idle_timeout_s: Annotated[float, Within(0.1, 3_600)] = 60.0
     quota_poll_s: Annotated[float, Within(0.01, 3_600)] = 5.0
     request_timeout_s: Annotated[float, Within(0.1, 120)] = 10.0
+    # A minute: time for a dozen tries where the quota is full or Genesys stumbles, and as early as a token is renewed.
+    rotate_before_s: Annotated[float, Within(0, 3_600)] = 60.0
+    # As long as readers of the topics drop what has a `ce_id` that they saw before.
+    dedup_window_s: Annotated[float, Within(0, 3_600)] = 30.0
 
 
 def rest_url(options: Options, path: str) -> str:

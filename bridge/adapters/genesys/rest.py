@@ -67,10 +67,10 @@ class Rest:
     async def _get(self, path: str, *, what: str) -> Answer:
         url = rest_url(self._options, path)
         token = await self.tokens.token()
-        answer = await self._asking.get(url, token=token, now_ms=self._clock())
+        answer = await self._asking.get(url, token=token.value, now_ms=self._clock())
         if answer.status == 401:
             token = await self.tokens.renew(token)
-            answer = await self._asking.get(url, token=token, now_ms=self._clock())
+            answer = await self._asking.get(url, token=token.value, now_ms=self._clock())
         if answer.status != 200:
             raise error_of(answer.status, what=f"the request for {what}", retry_after_s=answer.retry_after_s)
         return answer

@@ -1,15 +1,16 @@
 """The connections to Genesys as ingress sees them: the port `Sockets`, on `genesys.max_sockets` real sockets."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from bridge.adapters.genesys.opening import CLOSE_TIMEOUT_S, Opening
 from bridge.adapters.genesys.options import Options
 from bridge.adapters.genesys.rest import open_rest
-from bridge.adapters.genesys.socket import Shared, Socket
+from bridge.adapters.genesys.shared import Defaults, Shared
+from bridge.adapters.genesys.socket import Socket
 from bridge.adapters.genesys.stopping import Stop
-from bridge.adapters.genesys.traffic import Defaults
 from bridge.core.dialects.agentassist import MAX_FRAME_BYTES
+from bridge.core.duplicates import Duplicates
 from bridge.core.errors import StartError
 from bridge.core.values import Subscription
 from bridge.ports import Clock, Condition, Emit, Intake
@@ -32,6 +33,7 @@ class GenesysSockets:
         monotonic: Callable[[], float],
         chance: Callable[[], float],
         emit: Emit,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._shared = Shared(
             options=options,
@@ -39,9 +41,11 @@ class GenesysSockets:
             max_frame_bytes=max_frame_bytes,
             clock=clock,
             monotonic=monotonic,
+            sleep=sleep,
             chance=chance,
             emit=emit,
             stop=Stop(),
+            duplicates=Duplicates(window_s=options.dedup_window_s),
         )
         self._sockets = [Socket(number, self._shared) for number in range(options.max_sockets)]
         self._is_running = False

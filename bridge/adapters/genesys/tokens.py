@@ -13,7 +13,8 @@ from bridge.core.events.genesys import TokenRenewed
 from bridge.ports import Clock, Emit
 
 _WHAT = "the request for a token"
-_EARLY_MS = 60_000
+_EARLY_S = 60.0
+_EARLY_SHARE = 0.1
 _LONGEST_LIFE_S = 30 * 24 * 60 * 60
 # RFC 6750 section 2.1, widened to any visible ASCII: it goes into a header as it is.
 _BEARER = re.compile(r"[\x21-\x7e]{1,16384}")
@@ -24,9 +25,19 @@ class _Grant(msgspec.Struct):
     expires_in: Annotated[float, msgspec.Meta(gt=0)]
 
 
-class _Token(msgspec.Struct, frozen=True):
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """A token as it was given. It lives from before it was asked for, at `from_ms`, to `to_ms`."""
+
     value: str
-    renew_at_ms: float
+    from_ms: float
+    to_ms: float
+
+    def before_end_ms(self, early_s: float, *, share: float) -> float:
+        """The time `early_s` before its end, or that share of its life where that is less."""
+        return self.to_ms - min(early_s * 1000, (self.to_ms - self.from_ms) * share)
+
+    def __repr__(self) -> str:
+        return f"Token(from_ms={self.from_ms}, to_ms={self.to_ms})"  # The value is a secret.
 
 
 class Tokens:
@@ -37,35 +48,46 @@ class Tokens:
         self._asking = asking
         self._clock = clock
         self._emit = emit
-        self._token: _Token | None = None
+        self._token: Token | None = None
         self._turn = asyncio.Lock()
         self._requests = 0
         self._failure: BridgeError | None = None
 
-    async def token(self) -> str:
+    async def token(self) -> Token:
         """A token that is good for now.
 
         Raises RefusedError where Genesys refuses the client, FailedError where it gives no token now.
         """
-        seen = self._requests
-        async with self._turn:
-            if self._token is not None and self._clock() < self._token.renew_at_ms:
-                return self._token.value
-            if self._failure is not None and self._requests != seen:
-                raise self._failure
-            return await self._request()
+        return await self._token_but(None)
 
-    async def renew(self, stale: str) -> str:
+    async def another(self, than: Token) -> Token:
+        """Another token than this one, which stays in use where there is none. Raises what `token` raises."""
+        return await self._token_but(than.value)
+
+    async def renew(self, stale: Token) -> Token:
         """Another token than `stale`, which Genesys did not accept."""
         self.forget(stale)
         return await self.token()
 
-    def forget(self, stale: str) -> None:
+    def forget(self, stale: Token) -> None:
         """Sees to it that `stale` is not given again; a newer token is kept."""
-        if self._token is not None and self._token.value == stale:
+        if self._token is not None and self._token.value == stale.value:
             self._token = None
 
-    async def _request(self) -> str:
+    async def _token_but(self, not_this: str | None) -> Token:
+        seen = self._requests
+        async with self._turn:
+            token = self._token
+            if token is not None and token.value != not_this and not self._is_old(token):
+                return token
+            if self._failure is not None and self._requests != seen:
+                raise self._failure
+            return await self._request()
+
+    def _is_old(self, token: Token) -> bool:
+        return self._clock() >= token.before_end_ms(_EARLY_S, share=_EARLY_SHARE)
+
+    async def _request(self) -> Token:
         asked_at_ms = self._clock()
         self._failure = None
         try:
@@ -76,10 +98,9 @@ class Tokens:
         finally:
             self._requests += 1
         life_s = min(grant.expires_in, _LONGEST_LIFE_S)
-        early_ms = min(_EARLY_MS, life_s * 100)  # 10 % of its life
-        self._token = _Token(grant.access_token, asked_at_ms + life_s * 1000 - early_ms)
+        self._token = Token(value=grant.access_token, from_ms=asked_at_ms, to_ms=asked_at_ms + life_s * 1000)
         self._emit(TokenRenewed(life_s=life_s))
-        return grant.access_token
+        return self._token
 
     async def _ask(self, now_ms: int) -> Answer:
         body = {

@@ -1,4 +1,4 @@
-"""What one socket is to carry, and what it carries: the difference is what must be sent."""
+"""What one socket is to carry, and what each of its connections carries: the difference is what must be sent."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -16,13 +16,12 @@ class Changes:
 
 
 class Wanted:
-    """The subscriptions of one socket; they outlive its connections."""
+    """The subscriptions of one socket; they outlive its connections, of which there are two during a rotation."""
 
     def __init__(self) -> None:
         self._subscriptions: dict[str, Subscription] = {}
-        self._live: set[str] = set()
-        self._unsent: dict[str, None] = {}
-        self._changed = asyncio.Event()
+        self._connections: list[Carried] = []
+        self._is_any = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._subscriptions)
@@ -32,33 +31,98 @@ class Wanted:
 
     @property
     def live(self) -> int:
-        """How many are subscribed on the open connection."""
-        return len(self._live)
+        """How many are subscribed on the connection that carries most of them."""
+        return max((connection.live for connection in self._connections), default=0)
 
     def add(self, subscription: Subscription) -> None:
         """Wants this; one of the same interaction is replaced and sent again."""
         self._subscriptions[subscription.interaction_id] = subscription
-        self._note(subscription.interaction_id)
+        self._is_any.set()
+        for connection in self._connections:
+            connection.note(subscription.interaction_id)
 
     def remove(self, interaction_id: str) -> None:
         """Wants this no longer."""
         self._subscriptions.pop(interaction_id, None)
-        if interaction_id in self._live:
-            self._note(interaction_id)
+        if not self._subscriptions:
+            self._is_any.clear()
+        for connection in self._connections:
+            connection.note(interaction_id)
+
+    async def until_any(self) -> None:
+        """Waits until something is wanted."""
+        await self._is_any.wait()
+
+    def connect(self) -> "Carried":
+        """A new connection: everything must be sent on it."""
+        connection = Carried(self, self._subscriptions)
+        self._connections.append(connection)
+        return connection
+
+    def disconnect(self, connection: "Carried") -> Sequence[str]:
+        """The connection is gone. Says what it carried and is wanted, and is on no other connection."""
+        self._connections.remove(connection)
+        return [one for one in connection.carried() if not self._is_carried_beside(connection, one)]
+
+    def finish(self, connection: "Carried") -> Sequence[str]:
+        """Wants no longer what only this connection carried, except what was written again since; says what it was."""
+        carried = [one for one in connection.carried() if not connection.must_send(one)]
+        finished = [one for one in carried if not self._is_carried_beside(connection, one)]
+        for interaction_id in finished:
+            self.remove(interaction_id)
+        return finished
+
+    def wanted(self, interaction_id: str) -> Subscription | None:
+        """The subscription of an interaction; None where it is not wanted."""
+        return self._subscriptions.get(interaction_id)
+
+    def _is_carried_beside(self, connection: "Carried", interaction_id: str) -> bool:
+        return any(other.carries(interaction_id) for other in self._connections if other is not connection)
+
+
+class Carried:
+    """What one connection has been asked for, and what it must still be asked."""
+
+    def __init__(self, wanted: Wanted, interaction_ids: Iterable[str]) -> None:
+        self._wanted = wanted
+        self._live: set[str] = set()
+        self._unsent: dict[str, None] = dict.fromkeys(interaction_ids)
+        self._changed = asyncio.Event()
+        self._changed.set()
+
+    @property
+    def live(self) -> int:
+        """How many are subscribed on this connection."""
+        return len(self._live)
+
+    @property
+    def has_all(self) -> bool:
+        """Whether everything has been sent."""
+        return not self._unsent
+
+    def carries(self, interaction_id: str) -> bool:
+        """Whether an interaction is subscribed here."""
+        return interaction_id in self._live
+
+    def must_send(self, interaction_id: str) -> bool:
+        """Whether something about an interaction has not been sent yet."""
+        return interaction_id in self._unsent
+
+    def carried(self) -> Sequence[str]:
+        """What is subscribed here and still wanted."""
+        return [one for one in self._live if one in self._wanted]
+
+    def note(self, interaction_id: str) -> None:
+        """What is wanted of an interaction has changed."""
+        if interaction_id in self._wanted or interaction_id in self._live:
+            self._unsent[interaction_id] = None
         else:
             self._unsent.pop(interaction_id, None)
-            self._changed.set()
+        self._changed.set()
 
     async def until_changed(self) -> None:
         """Waits until something must be sent, or nothing is wanted any more."""
         await self._changed.wait()
-
-    async def until_any(self) -> None:
-        """Waits until something is wanted."""
-        while not self._subscriptions:
-            self._changed.clear()
-            await self._changed.wait()
-        self._changed.set()
 
     def take_changes(self, *, at_most: int) -> Changes:
         """What must be sent now, at most so many; the rest is left for the next call."""
@@ -67,41 +131,24 @@ class Wanted:
             del self._unsent[interaction_id]
         if not self._unsent:
             self._changed.clear()
+        wanted = [(one, self._wanted.wanted(one)) for one in taken]
         return Changes(
-            subscribe=[self._subscriptions[one] for one in taken if one in self._subscriptions],
-            unsubscribe=[one for one in taken if one not in self._subscriptions and one in self._live],
+            subscribe=[subscription for _, subscription in wanted if subscription is not None],
+            unsubscribe=[one for one, subscription in wanted if subscription is None and one in self._live],
         )
 
     def sent(self, *, subscribed: Iterable[str], unsubscribed: Iterable[str]) -> None:
         """These were sent."""
-        self._live.update(subscribed)
         self._live.difference_update(unsubscribed)
+        for interaction_id in subscribed:
+            self._live.add(interaction_id)
+            if interaction_id not in self._wanted:
+                self.note(interaction_id)  # It ended while it was being sent.
 
     def refuse(self, interaction_id: str) -> bool:
         """Genesys refuses this; False where that says nothing, because it is not wanted or was written again since."""
-        if interaction_id not in self._subscriptions or interaction_id in self._unsent:
+        if interaction_id not in self._wanted or interaction_id in self._unsent:
             return False
-        del self._subscriptions[interaction_id]
         self._live.discard(interaction_id)
-        self._changed.set()
+        self._wanted.remove(interaction_id)
         return True
-
-    def finish_live(self) -> list[str]:
-        """Wants no longer what the connection carried, except what was written again since; says what that was."""
-        finished = [one for one in self._live if one in self._subscriptions and one not in self._unsent]
-        for interaction_id in finished:
-            del self._subscriptions[interaction_id]
-        self._live.difference_update(finished)
-        return finished
-
-    def lose_connection(self) -> list[str]:
-        """The connection is gone: everything must be sent again on the next one. Says what it carried and is wanted."""
-        lost = [one for one in self._live if one in self._subscriptions]
-        self._live.clear()
-        self._unsent = dict.fromkeys(self._subscriptions)
-        self._changed.set()
-        return lost
-
-    def _note(self, interaction_id: str) -> None:
-        self._unsent[interaction_id] = None
-        self._changed.set()

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +14,14 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 from aiokafka.helpers import create_ssl_context
 
+from bridge.adapters.kafka.header_names import tolerate_header_names
 from bridge.core.errors import UnavailableError
 from bridge.core.options import OneOf, Within
 
 MAX_BATCH_BYTES = 512 * 1024
 # Above the largest topic limit (2 MiB on `dlq.*`): the size of a record is checked by whoever makes it.
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
+_FOR_EVER_S = float("inf")
 _HOST = re.compile(r"([^\s:/]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 
 
@@ -42,6 +45,7 @@ class Options:
     rebalance_timeout_ms: Annotated[int, Within(1_000, 300_000)] = 30_000
     transaction_timeout_ms: Annotated[int, Within(1_000, 900_000)] = 15_000
     commit_interval_ms: Annotated[int, Within(0, 10_000)] = 20
+    stuck_after_s: Annotated[float, Within(1, 86_400)] = 60.0
     start_from: Annotated[str, OneOf("earliest", "latest", "fail")] = "earliest"
     raw_compression: Annotated[str, OneOf("none", "gzip", "snappy", "zstd")] = "zstd"
     compression: Annotated[str, OneOf("none", "gzip", "snappy", "zstd")] = "none"
@@ -51,6 +55,7 @@ class Clients:
     """Makes the Kafka clients of one process from its options. None of them is started."""
 
     def __init__(self, options: Options, *, client_id: str = "bridge") -> None:
+        tolerate_header_names()
         self.options = options
         self._common: dict[str, Any] = {
             "bootstrap_servers": options.bootstrap_servers,
@@ -81,13 +86,20 @@ class Clients:
             **self._common,
         )
 
-    def reader(self, *, isolation_level: str = "read_committed", start_from: str = "earliest") -> AIOKafkaConsumer:
+    def reader(
+        self,
+        *,
+        isolation_level: str = "read_committed",
+        start_from: str = "earliest",
+        max_partition_fetch_bytes: int = 1024 * 1024,
+    ) -> AIOKafkaConsumer:
         """A consumer without a group: for probes, state restores, tables and people."""
         return AIOKafkaConsumer(
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset=start_from,
             isolation_level=isolation_level,
+            max_partition_fetch_bytes=max_partition_fetch_bytes,
             fetch_max_wait_ms=50,
             retry_backoff_ms=50,
             **self._common,
@@ -108,7 +120,7 @@ class Clients:
 
     def idempotent_producer(self, *, compression: str) -> AIOKafkaProducer:
         """A producer that writes each batch once and in order, over retries and broker restarts."""
-        return AIOKafkaProducer(
+        producer = AIOKafkaProducer(
             enable_idempotence=True,
             acks="all",
             compression_type=_compression(compression),
@@ -117,6 +129,11 @@ class Clients:
             retry_backoff_ms=50,
             **self._common,
         )
+        # It would give up a batch that has waited for longer than a request may take, once nobody leads its partition:
+        # so at the return of brokers that were away for a minute, though it may stand on the topic already. Private,
+        # because there is no option for it; aiokafka is pinned exactly.
+        producer._message_accumulator._batch_ttl = _FOR_EVER_S  # noqa: SLF001
+        return producer
 
     def admin(self) -> AIOKafkaAdminClient:
         """A client for topics, groups and committed positions."""
@@ -186,18 +203,33 @@ def transactional_id_of(group: str, number: int) -> str:
 
 def faults_of(options: Options) -> Iterator[str]:
     """What no range tells about the section `kafka`: one line each, with the option's path. Secrets are not in it."""
-    if not all(_HOST.fullmatch(host) for host in hosts_of(options)):
+    if not all(_HOST.fullmatch(host) and int(host.rpartition(":")[2]) <= 65_535 for host in hosts_of(options)):
         yield f"kafka.bootstrap_servers: must be HOST:PORT, several with commas, got {options.bootstrap_servers!r}"
     if options.heartbeat_interval_ms * 3 > options.session_timeout_ms:
         limit = f"a third of kafka.session_timeout_ms ({options.session_timeout_ms})"
         yield f"kafka.heartbeat_interval_ms: must not be above {limit}, got {options.heartbeat_interval_ms}"
+    if options.stuck_after_s * 1000 <= options.rebalance_timeout_ms:
+        # A rebalance is no reason to make the consumer anew: that would begin the next one.
+        limit = f"kafka.rebalance_timeout_ms ({options.rebalance_timeout_ms})"
+        yield f"kafka.stuck_after_s: must be above {limit}, got {options.stuck_after_s:g}"
     for name in ("sasl_username", "sasl_password"):
         if options.security_protocol.startswith("SASL") and not getattr(options, name):
             yield f"kafka.{name}: must be set, because kafka.security_protocol is {options.security_protocol}"
-    for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
-        file = getattr(options, name)
-        if file and not Path(file).is_file():
-            yield f"kafka.{name}: must be a file, got {file!r}"
+    yield from _faults_of_files(options)
+
+
+def _faults_of_files(options: Options) -> Iterator[str]:
+    missing = [
+        f"kafka.{name}: must be a file, got {file!r}"
+        for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile")
+        if (file := getattr(options, name)) and not Path(file).is_file()
+    ]
+    yield from missing
+    try:
+        if not missing:
+            _security(options)
+    except (ssl.SSLError, OSError) as error:
+        yield f"kafka.ssl_cafile, ssl_certfile, ssl_keyfile: must be PEM files that fit ({type(error).__name__})"
 
 
 def hosts_of(options: Options) -> Sequence[str]:

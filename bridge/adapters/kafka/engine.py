@@ -11,23 +11,39 @@ its own: starting it fences the former owner. The states of a number:
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from time import monotonic
 
 from bridge.adapters.kafka.clients import Clients
 from bridge.adapters.kafka.membership import Membership
 from bridge.adapters.kafka.restore import Plan
+from bridge.core.budget import Budget
+from bridge.core.budget import Options as BudgetOptions
 from bridge.core.errors import UnavailableError
 from bridge.core.events.engine import ConsumerRebuilt
 from bridge.core.reconnect import full_jitter_s
+from bridge.core.watchdog import Watchdog
 from bridge.ports import Clock, Condition, Emit
 
 _BACKOFF_FIRST_S = 0.5
 _BACKOFF_CAP_S = 30.0
+# A consumer that has worked for so long was a good one: its failure is a first one.
+_GOOD_AFTER_S = 60.0
+_BUDGET = BudgetOptions()
 
 
 class Engine:
     """Works one hop until `stop`: the port between `ports.Hop` and Kafka."""
 
-    def __init__(self, clients: Clients, plan: Plan, *, clock: Clock, chance: Callable[[], float], emit: Emit) -> None:
+    def __init__(
+        self,
+        clients: Clients,
+        plan: Plan,
+        *,
+        clock: Clock,
+        chance: Callable[[], float],
+        emit: Emit,
+        budget: BudgetOptions = _BUDGET,
+    ) -> None:
         self._clients = clients
         self._plan = plan
         self._clock = clock
@@ -35,19 +51,21 @@ class Engine:
         self._emit = emit
         self._stopping = asyncio.Event()
         self._membership: Membership | None = None
+        # Both outlive a consumer: a new one is no reason to forgive anything.
+        self._watchdog = Watchdog(stuck_after_s=clients.options.stuck_after_s)
+        self._budget = budget
+        self._budgets: dict[int, Budget] = {}
 
     async def run(self) -> None:
         """Works until `stop` was called and everything taken is committed. A consumer that fails is made anew."""
         failures = 0
         while not self._stopping.is_set():
-            self._membership = Membership(
-                self._clients, self._plan, self._stopping, clock=self._clock, chance=self._chance, emit=self._emit
-            )
+            self._membership = self._new_membership()
+            began_s = monotonic()
             try:
                 await self._membership.run()
-                failures = 0
             except UnavailableError as error:
-                failures += 1
+                failures = 1 if monotonic() - began_s > _GOOD_AFTER_S else failures + 1
                 retry_in_s = full_jitter_s(
                     failures, first_s=_BACKOFF_FIRST_S, cap_s=_BACKOFF_CAP_S, chance=self._chance()
                 )
@@ -65,8 +83,23 @@ class Engine:
         return [self._membership.condition()]
 
     def stalled_s(self) -> float:
-        """How long the number that waits longest has had records without committing any; 0 with nothing to do."""
-        return self._membership.stalled_s() if self._membership else 0.0
+        """How long it has been stuck in spite of a new consumer, after at least twice `kafka.stuck_after_s`; else 0."""
+        return self._watchdog.stalled_s(monotonic())
+
+    def _new_membership(self) -> Membership:
+        return Membership(
+            self._clients,
+            self._plan,
+            self._stopping,
+            clock=self._clock,
+            chance=self._chance,
+            watchdog=self._watchdog,
+            budget_of=self._budget_of,
+            emit=self._emit,
+        )
+
+    def _budget_of(self, number: int) -> Budget:
+        return self._budgets.setdefault(number, Budget(self._budget))
 
     async def _pause(self, pause_s: float) -> None:
         with suppress(TimeoutError):

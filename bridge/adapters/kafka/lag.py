@@ -1,6 +1,7 @@
-"""How far a consumer group is behind on a topic, asked by clients that belong to no group."""
+"""How far consumer groups are behind on a topic, asked by clients that belong to no group."""
 
 import asyncio
+from collections.abc import Collection, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -8,27 +9,33 @@ from aiokafka.errors import KafkaError
 
 from bridge.adapters.kafka.clients import Clients, start_client, stop_client
 from bridge.adapters.kafka.committed import committed_positions
+from bridge.adapters.kafka.peek import PEEK_BYTES, records_at
 from bridge.adapters.kafka.topics import partitions_of
 from bridge.core.errors import StartError, UnavailableError
+from bridge.core.valve import Lag
 
 _TIMEOUT_S = 2.0
+_READ_S = 0.5
 _STOP_S = 5.0
+
+_Positions = Mapping[TopicPartition, int]
 
 
 class KafkaLag:
     """The port `LagProbe`; it connects when it is first asked. `stop` closes the connections.
 
     A group's own consumer would not do: while it is paused its watermark stands still, and it answers late while it
-    waits for records.
+    waits for records. Of several groups the largest lag counts.
     """
 
-    def __init__(self, clients: Clients, *, topic: str, group: str) -> None:
+    def __init__(self, clients: Clients, *, topic: str, groups: Collection[str]) -> None:
         self._clients = clients
         self._topic = topic
-        self._group = group
+        self._groups = groups
         self._partitions: list[TopicPartition] = []
         self._reader: AIOKafkaConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
+        self._oldest: dict[TopicPartition, tuple[int, int]] = {}
 
     async def stop(self) -> None:
         """Closes the connections."""
@@ -37,30 +44,56 @@ class KafkaLag:
         await asyncio.gather(*(stop_client(client, timeout_s=_STOP_S) for client in clients))
 
     async def lag(self) -> int | None:
-        """See `ports.LagProbe`: the last stable offset minus the committed position, summed over all partitions.
-
-        None where any of them is not known within two seconds, also while the group has committed nothing yet.
-        """
+        """The records of `sample`, for whoever needs no more."""
         try:
-            reader, admin = await self._connected()
-            async with asyncio.timeout(_TIMEOUT_S):
-                ends, positions = await asyncio.gather(
-                    reader.end_offsets(self._partitions),
-                    committed_positions(admin, self._group, self._partitions, timeout_s=_TIMEOUT_S),
-                )
+            ends, positions = await self._ends_and_positions()
         except (KafkaError, OSError, TimeoutError, UnavailableError, StartError):
             return None
-        if not (ends.keys() == positions.keys() == set(self._partitions)):
+        return max(_records(ends, one) for one in positions)
+
+    async def sample(self) -> Lag | None:
+        """See `ports.LagProbe`: the last stable offset minus the committed position, summed over all partitions.
+
+        A partition of which a group has committed nothing counts from its beginning. None where anything is not known
+        within two seconds.
+        """
+        try:
+            ends, positions = await self._ends_and_positions()
+            oldest_ms = await self._oldest_ms(_unread(ends, positions))
+        except (KafkaError, OSError, TimeoutError, UnavailableError, StartError):
             return None
-        # A position may be ahead of the last stable offset while a transaction is open below it.
-        behind: int = sum(max(0, ends[partition] - positions[partition]) for partition in self._partitions)
-        return behind
+        return Lag(records=max(_records(ends, one) for one in positions), oldest_ms=oldest_ms)
+
+    async def _ends_and_positions(self) -> tuple[_Positions, Sequence[_Positions]]:
+        reader, admin = await self._connected()
+        async with asyncio.timeout(_TIMEOUT_S):
+            ends, *committed = await asyncio.gather(
+                reader.end_offsets(self._partitions),
+                *(committed_positions(admin, group, self._partitions, timeout_s=_TIMEOUT_S) for group in self._groups),
+            )
+            if all(one.keys() == ends.keys() for one in committed):
+                return ends, committed
+            begins = await reader.beginning_offsets(self._partitions)
+        return ends, [begins | one for one in committed]
+
+    async def _oldest_ms(self, unread: _Positions) -> int | None:
+        """The time of the oldest of the records at these positions; each is read once."""
+        moved = {
+            partition: position
+            for partition, position in unread.items()
+            if partition not in self._oldest or self._oldest[partition][0] != position
+        }
+        if moved and self._reader is not None:
+            records = await records_at(self._reader, moved, within_s=_READ_S)
+            self._oldest |= {one: (moved[one], record.timestamp) for one, record in records.items()}
+        self._oldest = {one: seen for one, seen in self._oldest.items() if unread.get(one) == seen[0]}
+        return min((at_ms for _, at_ms in self._oldest.values()), default=None)
 
     async def _connected(self) -> tuple[AIOKafkaConsumer, AIOKafkaAdminClient]:
         if self._reader is None:
             count = await partitions_of(self._clients, self._topic, timeout_s=_TIMEOUT_S)
             self._partitions = [TopicPartition(self._topic, number) for number in range(count)]
-            reader = self._clients.reader()
+            reader = self._clients.reader(max_partition_fetch_bytes=PEEK_BYTES)
             # Assigned, it asks for the metadata of this topic only; paused, it fetches no record.
             reader.assign(self._partitions)
             reader.pause(*self._partitions)
@@ -71,3 +104,14 @@ class KafkaLag:
             await start_client(admin, timeout_s=_TIMEOUT_S)
             self._admin = admin
         return self._reader, self._admin
+
+
+def _records(ends: _Positions, positions: _Positions) -> int:
+    # A position may be ahead of the last stable offset while a transaction is open below it.
+    return sum(max(0, ends[partition] - positions[partition]) for partition in ends)
+
+
+def _unread(ends: _Positions, groups: Sequence[_Positions]) -> dict[TopicPartition, int]:
+    """Where each partition's oldest unread record stands, for the group that is furthest behind there."""
+    first = {partition: min(positions[partition] for positions in groups) for partition in ends}
+    return {partition: position for partition, position in first.items() if position < ends[partition]}

@@ -8,13 +8,18 @@ from typing import assert_never
 
 from bridge.adapters.kafka.number import Draining, OwnedNumber, Parked, Restoring, Running, State
 from bridge.adapters.kafka.restore import Restored
-from bridge.core.errors import FencedError, TransactionError, UnavailableError
+from bridge.core.errors import BudgetError, FencedError, TransactionError, UnavailableError
 from bridge.core.events.engine import NumberFenced, NumberParked, NumberRestored
 from bridge.core.reconnect import full_jitter_s
 from bridge.ports import Emit
 
 _BACKOFF_FIRST_S = 0.5
 _BACKOFF_CAP_S = 10.0
+# A number that has run for so long was a good one: its failure is a first one.
+_GOOD_AFTER_S = 60.0
+# What cannot be used now may be later (a KMP that is mended), but a new release takes its time.
+_OVERRUN_FIRST_S = 2.0
+_OVERRUN_CAP_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,7 @@ class NumberLife:
         self.owned: OwnedNumber | None = None
         self._steering = steering
         self._failures = 0
+        self._running_since_s: float | None = None
         self._drained = asyncio.Event()
         self._came_back = asyncio.Event()
         self._is_revoked = False
@@ -57,13 +63,20 @@ class NumberLife:
                 # A woken zombie still believes that it owns the number. If it fenced the rightful owner in turn, both
                 # would lose time for ever: within two heartbeats it learns that it was voted out, and is cancelled.
                 await self._park("fenced by another owner", pause_s=2 * self._steering.heartbeat_s)
+            except BudgetError as error:
+                await self._park(str(error), pause_s=self._backoff_s(first_s=_OVERRUN_FIRST_S, cap_s=_OVERRUN_CAP_S))
             except (TransactionError, UnavailableError) as error:
-                await self._park(str(error), pause_s=self._backoff_s())
+                await self._park(str(error), pause_s=self._backoff_s(first_s=_BACKOFF_FIRST_S, cap_s=_BACKOFF_CAP_S))
 
     @property
     def is_kept(self) -> bool:
         """True once it has drained: producer, position and state are kept in case the number comes back."""
         return self.owned is not None and isinstance(self.state, Parked)
+
+    @property
+    def is_running(self) -> bool:
+        """True while records are delivered to it."""
+        return isinstance(self.state, Running)
 
     @property
     def told_state(self) -> str:
@@ -128,7 +141,7 @@ class NumberLife:
         self._drained.clear()
         self._came_back.clear()
         owned.open()
-        self.state = Running()
+        self.state, self._running_since_s = Running(), monotonic()
         self._steering.begin(self.number, owned.committed)
         try:
             await restored.hop.work(owned)
@@ -148,8 +161,8 @@ class NumberLife:
         self._steering.emit(NumberParked(group=self._steering.group, number=self.number, reason=reason))
         await asyncio.sleep(pause_s)
 
-    def _backoff_s(self) -> float:
-        self._failures += 1
-        return full_jitter_s(
-            self._failures, first_s=_BACKOFF_FIRST_S, cap_s=_BACKOFF_CAP_S, chance=self._steering.chance()
-        )
+    def _backoff_s(self, *, first_s: float, cap_s: float) -> float:
+        ran_s = 0.0 if self._running_since_s is None else monotonic() - self._running_since_s
+        self._running_since_s = None
+        self._failures = 1 if ran_s > _GOOD_AFTER_S else self._failures + 1
+        return full_jitter_s(self._failures, first_s=first_s, cap_s=cap_s, chance=self._steering.chance())

@@ -1,22 +1,23 @@
 """One partition number as this process owns it: what was read and is not yet taken, and what is committed."""
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
 from aiokafka import TopicPartition
 
+from bridge.adapters.kafka.buffer import Buffer
 from bridge.adapters.kafka.transactions import TransactionalWriter
-from bridge.core.errors import FencedError, TransactionError
+from bridge.core.budget import Budget, Charge, Overrun
+from bridge.core.dead_letters import SetAside, set_aside_in
+from bridge.core.errors import BudgetError, FencedError, TransactionError
+from bridge.core.events.dead_letters import BudgetSpent, DeadLettersWritten
 from bridge.core.events.engine import TransactionCommitted, TransactionFailed
 from bridge.core.records import NewRecord, Record
 from bridge.ports import Batch, Emit
 
-# How much is read ahead of the hop of each topic. Above it, fetching is paused; it goes on below half of it.
-_MAX_BUFFERED_RECORDS = 2_000
-_MAX_BUFFERED_BYTES = 8 * 1024 * 1024
 # A transaction of this many records is not made better by waiting for more.
 _ENOUGH_RECORDS = 500
 
@@ -46,63 +47,6 @@ class Draining:
 State = Parked | Restoring | Running | Draining
 
 
-class _Buffer:
-    """What was read of one topic and is not yet taken.
-
-    Where a hop reads several topics, no record may be taken before the topics' ends have been sampled, after it was
-    fetched: until then it is arriving.
-    """
-
-    def __init__(self, position: int) -> None:
-        self.read_to = position
-        self.told = position
-        self.records = 0
-        self._bytes = 0
-        self._arriving: deque[Record] = deque()
-        self._waiting: deque[Record] = deque()
-
-    def put(self, records: Sequence[Record]) -> None:
-        self._arriving.extend(records)
-        self.records += len(records)
-        self._bytes += sum(len(record.value or b"") for record in records)
-
-    def release(self) -> None:
-        """What has arrived may be taken now."""
-        self._waiting.extend(self._arriving)
-        self._arriving.clear()
-
-    def take(self, max_records: int) -> list[Record]:
-        taken = [self._waiting.popleft() for _ in range(min(max_records, len(self._waiting)))]
-        self.records -= len(taken)
-        self._bytes -= sum(len(record.value or b"") for record in taken)
-        self.told = self.position
-        return taken
-
-    @property
-    def position(self) -> int:
-        """The next offset to read, once everything that was taken is done."""
-        for records in (self._waiting, self._arriving):
-            if records:
-                return records[0].offset
-        return self.read_to
-
-    @property
-    def has_news(self) -> bool:
-        return bool(self._waiting) or self.position != self.told
-
-    @property
-    def has_arriving(self) -> bool:
-        return bool(self._arriving)
-
-    @property
-    def is_full(self) -> bool:
-        return self.records > _MAX_BUFFERED_RECORDS or self._bytes > _MAX_BUFFERED_BYTES
-
-    @property
-    def has_room(self) -> bool:
-        return self.records < _MAX_BUFFERED_RECORDS // 2 and self._bytes < _MAX_BUFFERED_BYTES // 2
-
-
 class OwnedNumber:
     """The port `Number` for the hop on one side, for the engine on the other.
 
@@ -119,32 +63,36 @@ class OwnedNumber:
         writer: TransactionalWriter,
         positions: Mapping[str, int],
         commit_interval_s: float,
+        budget: Budget,
         emit: Emit,
         on_room: Callable[[str], None],
     ) -> None:
         self.number = number
         self.committed = dict(positions)
-        self.waiting_since_s = monotonic()
         self._committed_at_s = monotonic()
         self._topics = topics
         self._group = group
         self._writer = writer
         self._commit_interval_s = commit_interval_s
+        self._budget = budget
         self._emit = emit
         self._on_room = on_room
         self._is_open = False
         self._changed = asyncio.Event()
         self._closed = asyncio.Event()
         self._writing = asyncio.Lock()
-        self._buffers: dict[str, _Buffer] = {}
+        self._buffers: dict[str, Buffer] = {}
         self._ends: dict[str, int] = {}
+        # Offsets that the hop has, and has not committed.
+        self._taken: dict[str, deque[int]] = {}
 
     # -- for the engine ------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """From now on records are delivered, from the committed positions on; what was read before is forgotten."""
-        self._buffers = {topic: _Buffer(self.committed[topic]) for topic in self._topics}
+        self._buffers = {topic: Buffer(self.committed[topic]) for topic in self._topics}
         self._ends = {}
+        self._taken = {topic: deque() for topic in self._topics}
         self._is_open = True
         self._closed.clear()
 
@@ -156,8 +104,6 @@ class OwnedNumber:
 
     def put(self, topic: str, records: Sequence[Record]) -> None:
         """Delivers records of one topic, in their order."""
-        if not self.has_work:
-            self.waiting_since_s = monotonic()
         buffer = self._buffers[topic]
         buffer.put(records)
         if len(self._topics) == 1:
@@ -192,23 +138,18 @@ class OwnedNumber:
         """The topics of which so much waits that fetching should pause. One never holds up another."""
         return (topic for topic, buffer in self._buffers.items() if buffer.is_full)
 
-    @property
-    def has_work(self) -> bool:
-        """True when something was delivered that has not been taken."""
-        return any(buffer.records for buffer in self._buffers.values())
-
     # -- for the hop ---------------------------------------------------------------------------------------------------
 
     async def take(self, *, max_records: int = 1_000_000, topics: Collection[str] | None = None) -> Batch | None:
         """See `ports.Number`."""
         wanted = self._topics if topics is None else topics
-        while self._is_open and not any(self._buffers[topic].has_news for topic in wanted):
+        while self._is_open and not any(self._buffers[topic].has_news for topic in self._open_to(wanted)):
             self._changed.clear()
             await self._changed.wait()
-        await self._gather(min(max_records, _ENOUGH_RECORDS))
+        await self._gather(1 if self._budget.is_spent else min(max_records, _ENOUGH_RECORDS))
         if not self._is_open:
             return None
-        return self._pop(max_records, wanted)
+        return self._pop(max_records, self._open_to(wanted))
 
     async def until_draining(self) -> None:
         """See `ports.Number`."""
@@ -220,9 +161,14 @@ class OwnedNumber:
             moved = {topic: position for topic, position in positions.items() if position != self.committed[topic]}
             if not moved and not written:
                 return
+            aside = [one for record in written if (one := set_aside_in(record)) is not None]
+            charge = self._charge(aside, positions)
             await self._write(written, moved)
             self.committed.update(moved)
-            self._committed_at_s = self.waiting_since_s = monotonic()
+            self._budget.adopt(charge)
+            self._committed_at_s = monotonic()
+            self._tell_dead(aside)
+            self._changed.set()
 
     async def _gather(self, enough: int) -> None:
         """Waits until a commit interval has passed since the last transaction, or there is enough for the next one.
@@ -238,6 +184,14 @@ class OwnedNumber:
             except TimeoutError:
                 return
 
+    def _open_to(self, topics: Collection[str]) -> Collection[str]:
+        """The topics of which records may be taken now.
+
+        With a spent budget, one at a time of each: a hop must not work through a thousand that will not be committed,
+        and what can be used before them must not wait for them.
+        """
+        return [topic for topic in topics if not self._taken[topic]] if self._budget.is_spent else topics
+
     @property
     def _buffered_records(self) -> int:
         return sum(buffer.records for buffer in self._buffers.values())
@@ -245,11 +199,38 @@ class OwnedNumber:
     def _pop(self, max_records: int, wanted: Collection[str]) -> Batch:
         taken: list[Record] = []
         for topic in wanted:
-            taken += self._buffers[topic].take(max_records - len(taken))
+            ours = self._buffers[topic].take(1 if self._budget.is_spent else max_records - len(taken))
+            self._taken[topic].extend(record.offset for record in ours)
+            taken += ours
             if self._buffers[topic].has_room:
                 self._on_room(topic)
         positions = {topic: self._buffers[topic].position for topic in self._topics}
         return Batch(records=taken, positions=positions, ends=dict(self._ends))
+
+    def _charge(self, aside: Iterable[SetAside], positions: Mapping[str, int]) -> Charge:
+        """What the budget will be after this batch; raises BudgetError where it is too small for it."""
+        dead: dict[str, dict[int, str]] = {}
+        for one in aside:
+            dead.setdefault(one.topic, {})[one.offset] = one.reason
+        charge = self._budget.charge(
+            {topic: self._done(topic, before=position) for topic, position in positions.items()}, dead
+        )
+        if isinstance(charge, Overrun):
+            self._emit(
+                BudgetSpent(
+                    group=self._group, number=self.number, topic=charge.topic, offset=charge.offset, rule=charge.rule
+                )
+            )
+            raise BudgetError(self._budget.reason)
+        return charge
+
+    def _done(self, topic: str, *, before: int) -> list[int]:
+        """Takes off the list of taken offsets what a position passes."""
+        taken = self._taken[topic]
+        done = []
+        while taken and taken[0] < before:
+            done.append(taken.popleft())
+        return done
 
     async def _write(self, written: Sequence[NewRecord], positions: Mapping[str, int]) -> None:
         started_s = monotonic()
@@ -261,6 +242,11 @@ class OwnedNumber:
             raise
         took_s = monotonic() - started_s
         self._emit(TransactionCommitted(group=self._group, number=self.number, records=len(written), took_s=took_s))
+
+    def _tell_dead(self, aside: Iterable[SetAside]) -> None:
+        counts = Counter((one.dlq_topic, one.dlq_class) for one in aside)
+        for (topic, dlq_class), letters in counts.items():
+            self._emit(DeadLettersWritten(topic=topic, class_=dlq_class, letters=letters))
 
     def _tell_failed(self, error: TransactionError) -> None:
         cause = "fenced" if isinstance(error, FencedError) else type(error.__cause__).__name__

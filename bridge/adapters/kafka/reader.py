@@ -63,7 +63,7 @@ async def _batches(
 ) -> AsyncGenerator[list[Record], None]:
     loop = asyncio.get_running_loop()
     give_up_s = loop.time() + timeout_s
-    while ends is None or await _is_before(consumer, ends):
+    while ends is None or await _is_before(consumer, ends, timeout_s=timeout_s):
         fetched = await consumer.getmany(timeout_ms=_POLL_MS)
         for partition, records in fetched.items():
             give_up_s = loop.time() + timeout_s
@@ -73,9 +73,10 @@ async def _batches(
             raise TimeoutError
 
 
-async def _is_before(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> bool:
+async def _is_before(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int], *, timeout_s: float) -> bool:
     # The position moves past transaction markers, which are no records but count towards the end.
-    for partition, end in ends.items():
-        if await consumer.position(partition) < end:
-            return True
+    async with asyncio.timeout(timeout_s):
+        for partition, end in ends.items():
+            if await consumer.position(partition) < end:
+                return True
     return False

@@ -27,13 +27,14 @@ _SILENCE_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the engine of one hop works on."""
+    """What the engine of one hop works on. `waits`: the hop waits for something outside, on purpose."""
 
     group: str
     topics: Sequence[str]
     state_topic: str | None
     audit_topic: str
     make_hop: Callable[[int], Hop]
+    waits: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,13 +156,16 @@ async def read_to_end(reader: AIOKafkaConsumer, partition: TopicPartition) -> As
         async with asyncio.timeout(_ANSWER_S):
             end = (await reader.end_offsets([partition]))[partition]
             await reader.seek_to_beginning(partition)
-        moved_at_s, position = monotonic(), await reader.position(partition)
+            position = await reader.position(partition)
+        moved_at_s = monotonic()
         while position < end:
             fetched = await reader.getmany(partition, timeout_ms=200)
             for record in fetched.get(partition, ()):
                 if record.offset < end:
                     yield record
-            before, position = position, await reader.position(partition)
+            before = position
+            async with asyncio.timeout(_ANSWER_S):
+                position = await reader.position(partition)
             moved_at_s = monotonic() if position > before else moved_at_s
             if monotonic() - moved_at_s > _SILENCE_S:
                 raise UnavailableError("Kafka", f"{partition.topic} gives nothing more before its end")

@@ -28,7 +28,6 @@ _POLL_MS = 200
 _POLL_LOADING_MS = 20
 _BACKOFF_FIRST_S = 0.5
 _BACKOFF_CAP_S = 10.0
-_TTL_S = 86_400.0
 
 
 class KafkaTable:
@@ -45,7 +44,7 @@ class KafkaTable:
         self._group = group
         self._emit = emit
         self._chance = chance
-        self._reading = _Reading(topic)
+        self._reading = _Reading(topic, stuck_after_s=clients.options.stuck_after_s)
         self._consumer: AIOKafkaConsumer | None = None
         self._failures = 0
         self._is_stopping = False
@@ -107,8 +106,9 @@ class KafkaTable:
 class _Reading(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
     """What is owned, how far each partition was handed on, and which ones are not loaded yet."""
 
-    def __init__(self, topic: str) -> None:
+    def __init__(self, topic: str, *, stuck_after_s: float) -> None:
         self._topic = topic
+        self._stuck_after_s = stuck_after_s
         self._positions: dict[int, int] = {}
         self._loading: dict[int, int | None] = {}
         self._was_assigned = False
@@ -134,9 +134,11 @@ class _Reading(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         if self.consumer is None:
             return None
         try:
-            fetched = await self._poll(self.consumer)
-            loaded = await self._look_for_loaded(self.consumer)
-        except (KafkaError, OSError) as error:
+            # A poll during a rebalance heeds no timeout of its own.
+            async with asyncio.timeout(self._stuck_after_s):
+                fetched = await self._poll(self.consumer)
+                loaded = await self._look_for_loaded(self.consumer)
+        except (KafkaError, OSError, TimeoutError) as error:
             raise UnavailableError("Kafka", type(error).__name__) from error
         if not fetched and not loaded and not self._was_assigned:
             return None
@@ -182,7 +184,7 @@ async def write_missing(
     *,
     clock: Clock,
     timeout_s: float,
-    ttl_s: float = _TTL_S,
+    ttl_s: float,
 ) -> list[str]:
     """Writes a subscription for each interaction that has none that is alive; returns those that were written.
 

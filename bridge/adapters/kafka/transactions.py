@@ -11,7 +11,9 @@ from bridge.adapters.kafka.clients import Clients, start_client, stop_client, tr
 from bridge.core.errors import FencedError, TransactionError
 from bridge.core.records import NewRecord
 
-_STOP_S = 5.0
+# A producer that has nothing under way stops in milliseconds; one whose broker is away never does, and a stop of the
+# process waits for it after its deadline.
+_STOP_S = 1.0
 
 
 class TransactionalWriter:

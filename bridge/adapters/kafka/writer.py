@@ -1,20 +1,24 @@
 """Batches of ingress -> their topics: idempotent producers that are kept over everything but a refusal."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from bridge.adapters.kafka.clients import Clients, start_client, stop_client
+from bridge.core.dead_letters import DLQ_CLASS
 from bridge.core.errors import UnavailableError
+from bridge.core.events.dead_letters import DeadLettersWritten
 from bridge.core.events.ingress import ProducerReplaced, WriteFailed
 from bridge.core.reconnect import full_jitter_s
 from bridge.core.records import NewRecord
 from bridge.ports import Emit
 
 _START_S = 30.0
-_STOP_S = 5.0
+# As for transactions: only one whose broker is away takes longer, and then a process waits after its deadline.
+_STOP_S = 1.0
 _BACKOFF_FIRST_S = 0.1
 _BACKOFF_CAP_S = 10.0
 
@@ -47,12 +51,22 @@ class KafkaWriter:
         failures = 0
         while True:
             try:
-                return await producers.send(topic, partition, records)
+                count = await producers.send(topic, partition, records)
             except UnavailableError as error:
                 failures += 1
                 pause_s = full_jitter_s(failures, first_s=_BACKOFF_FIRST_S, cap_s=_BACKOFF_CAP_S, chance=self._chance())
                 self._emit(WriteFailed(topic=topic, partition=partition, reason=error.reason, retry_in_s=pause_s))
+            else:
+                self._tell_dead(topic, records[:count])
+                return count
             await asyncio.sleep(pause_s)
+
+    def _tell_dead(self, topic: str, written: Sequence[NewRecord]) -> None:
+        if topic == self._raw_topic:
+            return
+        classes = (dict(record.headers).get(DLQ_CLASS) for record in written)
+        for dlq_class, letters in Counter(one for one in classes if one is not None).items():
+            self._emit(DeadLettersWritten(topic=topic, class_=dlq_class.decode(), letters=letters))
 
 
 class _Lease:

@@ -177,6 +177,11 @@ class Session:
             raise MalformedError("schema", "suggestions is no array")
         return Suggestions(interaction_id=frame.interaction_id, value=value, occurrence=self._count(value))
 
+    def copies_of(self, value: bytes) -> int:
+        """How many frames of this value have come on this socket, as far back as it remembers (65,536 at least)."""
+        occurrence = self._occurrences.get(hash(value))
+        return 0 if occurrence is None else occurrence + 1
+
     def _count(self, value: bytes) -> int:
         mark = hash(value)
         before = self._occurrences.get(mark)

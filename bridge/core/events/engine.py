@@ -90,6 +90,38 @@ class LagMeasured(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StableOffsetMeasured(Event):
+    """How long the last stable offset of an owned input has stood below its high watermark: an open transaction."""
+
+    level: ClassVar[Level] = "debug"
+    metrics: ClassVar = (
+        Gauge(
+            "bridge_lso_age_seconds",
+            "For how long an open transaction has held up the readers of an owned input, the longest",
+            labels=("group",),
+            value="age_s",
+        ),
+    )
+
+    group: str
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStuck(Event):
+    """There is something to do, nothing is waited for on purpose, nothing was finished: the consumer is made anew."""
+
+    level: ClassVar[Level] = "error"
+    metrics: ClassVar = (
+        Counter("bridge_workers_stuck", "How often nothing was finished for kafka.stuck_after_s", labels=("group",)),
+    )
+
+    group: str
+    what: str
+    stuck_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TransactionCommitted(Event):
     """A batch, its results and its positions are visible."""
 

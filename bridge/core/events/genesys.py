@@ -44,12 +44,16 @@ class SocketOpened(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SocketClosed(Event):
-    """A socket to Genesys is gone. `code` is the WebSocket close code, 1006 where there was none."""
+    """A socket to Genesys is gone. `code` is the WebSocket close code, 1006 where there was none.
+
+    `cause` is one of the reconnect table, or ours: `stopped`, `unwanted`, `rotated`. `subscriptions` are those that the
+    socket which took over from it carries.
+    """
 
     metrics: ClassVar[tuple[Metric, ...]] = (
         Counter("bridge_genesys_sockets_closed", "Sockets to Genesys that are gone", labels=("cause",)),
         Gauge(_SOCKETS, _SOCKETS_HELP, value="open_sockets"),
-        Gauge(_SUBSCRIPTIONS, _SUBSCRIPTIONS_HELP, labels=("socket",), fixed=0),
+        Gauge(_SUBSCRIPTIONS, _SUBSCRIPTIONS_HELP, labels=("socket",), value="subscriptions"),
     )
 
     socket: int
@@ -57,6 +61,7 @@ class SocketClosed(Event):
     cause: str
     lived_s: float
     open_sockets: int
+    subscriptions: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +120,49 @@ class QuotaFree(Event):
     metrics: ClassVar[tuple[Metric, ...]] = (Gauge(_QUOTA_FULL, _QUOTA_FULL_HELP, labels=("socket",), fixed=0),)
 
     socket: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketRotated(Event):
+    """A socket with a fresh token has taken over, before the token of the former one ends."""
+
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Counter("bridge_genesys_rotations", "Sockets replaced before their token ended"),
+    )
+
+    socket: int
+    subscriptions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationPutOff(Event):
+    """A socket could not be replaced now; it goes on, and with the end of its token Genesys may close it.
+
+    `cause` is one of the reconnect table: `quota` where there is no room for one more socket.
+    """
+
+    level: ClassVar[Level] = "warning"
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Counter("bridge_genesys_rotations_put_off", "Times that a socket could not be replaced", labels=("cause",)),
+    )
+
+    socket: int
+    cause: str
+    reason: str
+    token_left_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicatesSuppressed(Event):
+    """Frames that another socket had delivered, since this was last told: they are not written again."""
+
+    level: ClassVar[Level] = "debug"
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Counter("bridge_genesys_duplicates", "Frames that another socket had delivered", by="frames"),
+    )
+
+    socket: int
+    frames: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

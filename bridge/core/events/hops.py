@@ -15,6 +15,7 @@ class BatchRanked(Event):
         Counter("bridge_ranker_records", "Raw records taken", by="records"),
         Counter("bridge_ranker_ranked", "Ranked lists written", by="ranked"),
         Counter("bridge_ranker_withheld", "Lists of which no suggestion was left", by="withheld"),
+        Counter("bridge_ranker_superseded", "Lists skipped, too old beside a newer one", by="superseded"),
         Counter("bridge_ranker_dead_letters", "Raw records that could not be used", by="dead"),
         Histogram("bridge_ranker_age_seconds", "From a raw record's time to its commit, the oldest", value="age_s"),
     )
@@ -23,6 +24,7 @@ class BatchRanked(Event):
     records: int
     ranked: int
     withheld: int
+    superseded: int
     dead: int
     age_s: float
 

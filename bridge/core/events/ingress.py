@@ -42,12 +42,19 @@ class HoldingSampled(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LagSampled(Event):
-    """The ranker's lag on the raw suggestions."""
+    """The lag that the valve is set by: the ranker's, or the largest of the groups that count.
+
+    `age_s` is that of the oldest unread record: 0 where there is none, NaN where it could not be read.
+    """
 
     level: ClassVar[Level] = "debug"
-    metrics: ClassVar = (Gauge("bridge_valve_lag_records", "Raw records that are not ranked", value="lag_records"),)
+    metrics: ClassVar = (
+        Gauge("bridge_valve_lag_records", "Raw records that are not ranked", value="lag_records"),
+        Gauge("bridge_valve_lag_age_seconds", "Age of the oldest raw record that is not ranked", value="age_s"),
+    )
 
     lag_records: int
+    age_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +142,47 @@ class PauseOverrun(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PauseProlonged(Event):
+    """A pause reached its bound and goes on: so `block` will have it, or what may never be shed fills the buffer."""
+
+    level: ClassVar[Level] = "warning"
+    metrics: ClassVar = (
+        Counter("bridge_ingress_pauses_prolonged", "Pauses that went on beyond their bound", labels=("cause",)),
+        Gauge("bridge_ingress_paused", "1 while the sockets are not read", fixed=1),
+    )
+
+    cause: str
+    paused_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WritingStalled(Event):
+    """Kafka has acknowledged nothing of a batch for seconds: what is read is held, and nothing is lost that fits."""
+
+    level: ClassVar[Level] = "warning"
+    metrics: ClassVar = (
+        Counter("bridge_ingress_stalls", "How often Kafka acknowledged nothing for seconds"),
+        Gauge("bridge_ingress_stalled", "1 while Kafka acknowledges nothing", fixed=1),
+    )
+
+    stalled_s: float
+    frames: int
+    held_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WritingResumed(Event):
+    """Kafka acknowledges again; what was held goes out first, in order."""
+
+    metrics: ClassVar = (
+        Gauge("bridge_ingress_stalled", "1 while Kafka acknowledges nothing", fixed=0),
+        Histogram("bridge_ingress_stall_seconds", "How long Kafka acknowledged nothing", value="stalled_s"),
+    )
+
+    stalled_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FramesShed(Event):
     """The holding buffer was full: lists were dropped, counted, and told on the audit topic for each interaction."""
 
@@ -157,6 +205,16 @@ class GapsTold(Event):
 
     cause: str
     interactions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoodStill(Event):
+    """The process did nothing for a while (frozen, or starved of CPU): frames waited in the kernel meanwhile."""
+
+    level: ClassVar[Level] = "warning"
+    metrics: ClassVar = (Histogram("bridge_ingress_standstill_seconds", "How long", value="stood_s"),)
+
+    stood_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@
         lag_records: int
 
 `telemetry.py` turns each event into one log line and its metrics. Labels are names of fields whose values come from a
-small fixed set (a topic, a partition, a cause); an interaction's id is never one.
+small fixed set (a topic, a partition, a cause); an interaction's id is never one. A field that would be a word of the
+language ends in an underscore, which nobody outside sees: `class_` is told as `class`.
 """
 
 from dataclasses import dataclass

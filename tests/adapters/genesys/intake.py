@@ -62,6 +62,9 @@ class RecordingIntake:
     def finished(self, interaction_ids: Sequence[str], *, reason: str, at_ms: int) -> None:
         self._tell("finished", interaction_ids, [reason] * len(interaction_ids))
 
+    def suppressed(self, interaction_id: str, *, frames: int, at_ms: int) -> None:
+        self._tell("suppressed", [interaction_id], [str(frames)])
+
     def suggestions(self) -> list[Suggestions]:
         return [one for one in self.taken if isinstance(one, Suggestions)]
 

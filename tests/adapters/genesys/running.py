@@ -13,6 +13,7 @@ from bridge.core.dialects.agentassist import MAX_FRAME_BYTES
 from bridge.core.events.kinds import Event
 from bridge.core.values import Subscription
 from tests.adapters.genesys.intake import RecordingIntake
+from tests.adapters.genesys.moving import MovingTime
 from tests.adapters.genesys.server import GenesysServer
 
 _E = TypeVar("_E", bound=Event)
@@ -64,10 +65,11 @@ async def running(
     genesys: GenesysServer,
     *wanted: str,
     monotonic: Callable[[], float] = time.monotonic,
+    moving: MovingTime | None = None,
     max_frame_bytes: int = MAX_FRAME_BYTES,
     **changed: object,
 ) -> AsyncIterator[Running]:
-    """Sockets that want these interactions from the start; stopped at the end."""
+    """Sockets that want these interactions from the start; stopped at the end. With `moving`, it has all the time."""
     events: list[Event] = []
 
     def emit(event: Event) -> None:
@@ -79,8 +81,9 @@ async def running(
         context_window_s=300,
         suggestion_types=("knowledge", "process"),
         max_frame_bytes=max_frame_bytes,
-        clock=lambda: time.time_ns() // 1_000_000,
-        monotonic=monotonic,
+        clock=_now_ms if moving is None else moving.clock,
+        monotonic=monotonic if moving is None else moving.monotonic,
+        sleep=asyncio.sleep if moving is None else moving.sleep,
         chance=lambda: 0.1,
         emit=emit,
     )
@@ -95,3 +98,7 @@ async def running(
         await sockets.stop()
         task.cancel()
         await asyncio.wait([task])
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from websockets.frames import Opcode
 
-from bridge.adapters.genesys import sockets, traffic
+from bridge.adapters.genesys import liveness, sockets, traffic
 from bridge.core.dialects.agentassist import Notice, Suggestions
 from bridge.core.errors import StartError
 from bridge.core.events.genesys import (
@@ -98,7 +98,10 @@ async def test_waits_while_the_quota_is_full_and_says_so(genesys: GenesysServer)
         await bridge.until(lambda: len(bridge.told(QuotaFull)) >= 2)
         (condition,) = bridge.sockets.conditions()
         assert not condition.is_ready
-        assert condition.reason == "the quota is full: 5 of 5 connections are in use"
+        assert condition.reason == (
+            "the quota is full: 5 of 5 connections are in use; "
+            "end one of them, or raise genesys.max_connections if the tenant has more"
+        )
         assert genesys.peers == []
         genesys.active_connections = 4
         await genesys.peer(0, "interaction-1")
@@ -116,6 +119,17 @@ async def test_several_sockets_share_the_interactions_evenly_and_dont_overrun_th
         assert not bridge.sockets.conditions()[0].is_ready
         carried = set.union(*(peer.subscribed for peer in genesys.peers))
         assert len(carried) == 6
+
+
+async def test_new_interactions_go_where_the_fewest_are_and_each_is_on_one_socket(genesys: GenesysServer) -> None:
+    wanted = [f"interaction-{number}" for number in range(9)]
+    async with running(genesys, *wanted, max_sockets=3) as bridge:
+        await bridge.until(lambda: [len(peer.subscribed) for peer in genesys.peers] == [3, 3, 3])
+        bridge.sockets.unsubscribe(sorted(genesys.peers[1].subscribed)[:2])
+        bridge.want("interaction-10", "interaction-11", wanted[0])
+        await bridge.until(lambda: {"interaction-10", "interaction-11"} <= genesys.peers[1].subscribed)
+        await bridge.until(lambda: [len(peer.subscribed) for peer in genesys.peers] == [3, 3, 3])
+        assert len(set.union(*(peer.subscribed for peer in genesys.peers))) == 9
 
 
 # -- subscribing -------------------------------------------------------------------------------------------------------
@@ -253,7 +267,7 @@ async def test_text_that_is_not_utf_8_is_unreadable_and_the_connection_goes_on(g
 async def test_equal_frames_on_one_socket_are_told_apart_and_on_another_socket_are_the_same(
     genesys: GenesysServer,
 ) -> None:
-    async with running(genesys, "interaction-1") as bridge:
+    async with running(genesys, "interaction-1", dedup_window_s=0) as bridge:
         for number in range(2):
             peer = await genesys.peer(number, "interaction-1")
             peer.suggest("interaction-1")
@@ -466,7 +480,7 @@ async def test_after_a_good_socket_4001_is_at_once_again(genesys: GenesysServer)
     async with running(genesys, "interaction-1", reconnect_first_s=1) as bridge:
         for number in range(3):
             peer = await genesys.peer(number, "interaction-1")
-            peer.suggest("interaction-1")
+            peer.suggest("interaction-1", number=number)
             await bridge.until_taken(number + 1)
             peer.close(4001)
         await genesys.peer(3, "interaction-1")
@@ -550,6 +564,7 @@ async def test_a_permanent_refusal_at_the_start_ends_the_run_with_its_remedy(
 
 
 async def test_a_permanent_refusal_after_a_good_start_is_tried_again_at_the_cap(genesys: GenesysServer) -> None:
+    """T2, D10: a 403 is told with its remedy, and once it is mended the socket comes back by itself."""
     async with running(genesys, "interaction-1") as bridge:
         peer = await genesys.peer(0, "interaction-1")
         genesys.script("/config", *[Scripted(status=403)] * 2)
@@ -630,7 +645,7 @@ async def test_a_peer_that_does_not_read_is_dropped_too(genesys: GenesysServer) 
 async def test_a_peer_that_leaves_the_connection_open_after_its_close_is_dropped(
     genesys: GenesysServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(traffic, "CLOSE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(liveness, "CLOSE_TIMEOUT_S", 0.05)
     async with running(genesys, "interaction-1", idle_timeout_s=0.3) as bridge:
         peer = await genesys.peer(0, "interaction-1")
         peer.may_end = False

@@ -46,7 +46,7 @@ async def scene(genesys: GenesysServer, **changed: object) -> AsyncIterator[Scen
 async def test_asks_by_client_credentials_in_json(genesys: GenesysServer) -> None:
     """T1."""
     async with scene(genesys) as one:
-        assert await one.tokens.token() == "token-1"
+        assert (await one.tokens.token()).value == "token-1"
         ((path, body),) = genesys.requests
         assert path == "/api/v2/oauth/token"
         assert httpx.Response(200, content=body).json() == {
@@ -67,15 +67,16 @@ async def test_is_cached_until_60_s_or_a_tenth_of_its_life_before_it_expires(
     async with scene(genesys) as one:
         await one.tokens.token()
         one.clock.now_ms += int(good_for_s * 1000) - 1
-        assert await one.tokens.token() == "token-1"
+        assert (await one.tokens.token()).value == "token-1"
         one.clock.now_ms += 1
-        assert await one.tokens.token() == "token-2"
+        assert (await one.tokens.token()).value == "token-2"
 
 
 async def test_all_who_ask_at_a_time_share_one_request(genesys: GenesysServer) -> None:
     """T1: single flight."""
     async with scene(genesys) as one:
-        assert set(await asyncio.gather(*(one.tokens.token() for _ in range(20)))) == {"token-1"}
+        tokens = await asyncio.gather(*(one.tokens.token() for _ in range(20)))
+        assert {token.value for token in tokens} == {"token-1"}
         assert genesys.tokens_given == 1
 
 
@@ -83,9 +84,29 @@ async def test_two_callers_with_the_same_stale_token_cause_one_renewal(genesys: 
     """T1, D10: a 401 renews at once."""
     async with scene(genesys) as one:
         stale = await one.tokens.token()
-        assert set(await asyncio.gather(one.tokens.renew(stale), one.tokens.renew(stale))) == {"token-2"}
-        assert await one.tokens.renew(stale) == "token-2"
+        tokens = await asyncio.gather(one.tokens.renew(stale), one.tokens.renew(stale))
+        assert {token.value for token in tokens} == {"token-2"}
+        assert (await one.tokens.renew(stale)).value == "token-2"
         assert genesys.tokens_given == 2
+
+
+async def test_another_token_is_asked_for_once_and_the_old_one_stays_where_there_is_none(
+    genesys: GenesysServer,
+) -> None:
+    async with scene(genesys) as one:
+        first = await one.tokens.token()
+        genesys.script("/token", Scripted(status=503))
+        with pytest.raises(FailedError):
+            await one.tokens.another(first)
+        assert await one.tokens.token() == first
+        second = await one.tokens.another(first)
+        assert (second.value, await one.tokens.another(first)) == ("token-2", second)
+        assert genesys.tokens_given == 2
+
+
+async def test_a_token_does_not_show_itself(genesys: GenesysServer) -> None:
+    async with scene(genesys) as one:
+        assert "token-1" not in repr(await one.tokens.token())
 
 
 async def test_all_who_ask_at_a_time_share_a_failure_too(genesys: GenesysServer) -> None:
@@ -94,7 +115,7 @@ async def test_all_who_ask_at_a_time_share_a_failure_too(genesys: GenesysServer)
         outcomes = await asyncio.gather(*(one.tokens.token() for _ in range(5)), return_exceptions=True)
         assert all(isinstance(outcome, FailedError) and outcome.retry_after_s == 7 for outcome in outcomes)
         assert genesys.count("/token") == 1
-        assert await one.tokens.token() == "token-1"
+        assert (await one.tokens.token()).value == "token-1"
 
 
 async def test_a_caller_that_is_cancelled_does_not_take_the_others_with_it(genesys: GenesysServer) -> None:
@@ -105,7 +126,7 @@ async def test_a_caller_that_is_cancelled_does_not_take_the_others_with_it(genes
         second = asyncio.create_task(one.tokens.token())
         genesys.stalled.clear()
         first.cancel()
-        assert await second == "token-1"
+        assert (await second).value == "token-1"
         assert first.cancelled()
 
 
@@ -159,7 +180,7 @@ async def test_anything_else_may_be_tried_again(genesys: GenesysServer, answer: 
         assert raised.value.cause == cause
         assert raised.value.retry_after_s == (3 if cause == "busy" else None)
         assert "secret" not in _everything_in(raised.value)
-        assert await one.tokens.token() == "token-1"
+        assert (await one.tokens.token()).value == "token-1"
 
 
 async def test_an_answer_that_does_not_come_in_time_is_given_up(genesys: GenesysServer) -> None:
@@ -174,7 +195,7 @@ async def test_a_life_without_end_has_one(genesys: GenesysServer) -> None:
     async with scene(genesys) as one:
         await one.tokens.token()
         one.clock.now_ms += 31 * 24 * 60 * 60 * 1000
-        assert await one.tokens.token() == "token-2"
+        assert (await one.tokens.token()).value == "token-2"
 
 
 @pytest.mark.parametrize("base_url", ["http://127.0.0.1:port", "nowhere", "ftp://127.0.0.1"])

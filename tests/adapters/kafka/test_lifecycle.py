@@ -11,7 +11,8 @@ from bridge.adapters.kafka.lifecycle import NumberLife, Steering
 from bridge.adapters.kafka.number import OwnedNumber
 from bridge.adapters.kafka.restore import Restored
 from bridge.adapters.kafka.transactions import TransactionalWriter
-from bridge.core.errors import FencedError, TransactionError, UnavailableError
+from bridge.core.budget import Budget, Options
+from bridge.core.errors import BudgetError, FencedError, TransactionError, UnavailableError
 from bridge.core.events.engine import NumberFenced, NumberParked, NumberRestored
 from bridge.core.events.kinds import Event
 from bridge.core.records import Record
@@ -88,6 +89,7 @@ class World:
             writer=restored.writer,
             positions=restored.positions,
             commit_interval_s=0,
+            budget=Budget(Options()),
             emit=self.events.append,
             on_room=lambda _: None,
         )
@@ -160,6 +162,13 @@ async def test_a_fenced_number_parks_before_it_restores() -> None:
         assert world.life.told_state == "fenced by another owner"
         assert len(world.writers) == 1
         assert not world.life.revoke(), "a parked number has nothing to drain"
+
+
+async def test_a_number_that_would_set_too_much_aside_parks_with_the_reason_and_is_tried_again() -> None:
+    world = World(ScriptedHop(BudgetError("more than 5 in a row")), ScriptedHop())
+    async with living(world):
+        await until(lambda: world.life.is_running and len(world.writers) == 2)
+        assert world.told(NumberParked) == [NumberParked(group="hop", number=4, reason="more than 5 in a row")]
 
 
 async def test_a_restore_that_fails_is_tried_again() -> None:

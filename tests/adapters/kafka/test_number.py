@@ -9,7 +9,10 @@ from aiokafka import TopicPartition
 
 from bridge.adapters.kafka.number import OwnedNumber
 from bridge.adapters.kafka.transactions import TransactionalWriter
-from bridge.core.errors import FencedError, TransactionError
+from bridge.core.budget import Budget, Options
+from bridge.core.dead_letters import malformed_letter
+from bridge.core.errors import BudgetError, FencedError, MalformedError, TransactionError
+from bridge.core.events.dead_letters import BudgetSpent, DeadLettersWritten
 from bridge.core.events.engine import TransactionCommitted, TransactionFailed
 from bridge.core.events.kinds import Event
 from bridge.core.records import NewRecord, StoredRecord
@@ -33,17 +36,19 @@ class RememberingWriter:
 class World:
     """A number with what it was given."""
 
-    def __init__(self, *topics: str, commit_interval_s: float = 0.0) -> None:
+    def __init__(self, *topics: str, commit_interval_s: float = 0.0, max_consecutive: int = 100) -> None:
         self.writer = RememberingWriter()
+        self.budget = Budget(Options(max_consecutive=max_consecutive))
         self.events: list[Event] = []
         self.room: list[str] = []
         self.number = OwnedNumber(
             3,
             topics=topics,
             group="hop",
-            writer=cast(TransactionalWriter, self.writer),
+            writer=cast("TransactionalWriter", self.writer),
             positions=dict.fromkeys(topics, 0),
             commit_interval_s=commit_interval_s,
+            budget=self.budget,
             emit=self.events.append,
             on_room=self.room.append,
         )
@@ -144,7 +149,6 @@ async def test_opening_again_forgets_what_was_not_committed() -> None:
     world.put(LISTS, 0, 1)
     world.number.close_intake()
     world.number.open()
-    assert not world.number.has_work
     world.put(LISTS, 0)
     batch = await world.number.take()
     assert batch is not None
@@ -188,3 +192,101 @@ async def test_a_transaction_gathers_for_an_interval_after_the_last_one() -> Non
     batch = taking.result()
     assert batch is not None
     assert len(batch.records) == 599
+
+
+# -- the dead-letter budget --------------------------------------------------------------------------------------------
+
+
+def dead(topic: str, offset: int) -> NewRecord:
+    source = StoredRecord(topic=topic, partition=3, offset=offset, value=b"{")
+    return malformed_letter(source, MalformedError("decode", "no JSON"), topic=f"dlq.{topic}", worker="hop")
+
+
+async def test_dead_letters_are_told_by_topic_and_class_once_they_are_committed() -> None:
+    world = World(LISTS)
+    world.put(LISTS, 0, 1, 2)
+    await world.number.take()
+    await world.number.commit([dead(LISTS, 0), dead(LISTS, 2)], {LISTS: 3})
+    assert world.events[-1] == DeadLettersWritten(topic="dlq.lists", class_="decode", letters=2)
+
+
+async def test_a_batch_that_would_set_too_much_aside_is_not_written() -> None:
+    world = World(LISTS, max_consecutive=1)
+    world.put(LISTS, 0, 1, 2)
+    await world.number.take()
+    with pytest.raises(BudgetError, match="more than 1 records of lists in a row"):
+        await world.number.commit([dead(LISTS, 1), dead(LISTS, 2)], {LISTS: 3})
+    assert world.writer.writes == []
+    assert world.events == [BudgetSpent(group="hop", number=3, topic=LISTS, offset=2, rule="consecutive")]
+
+
+async def test_a_failed_commit_costs_no_budget() -> None:
+    world = World(LISTS, max_consecutive=1)
+    world.put(LISTS, 0)
+    await world.number.take()
+    world.writer.fails_with = TransactionError("no")
+    with pytest.raises(TransactionError):
+        await world.number.commit([dead(LISTS, 0)], {LISTS: 1})
+    world.writer.fails_with = None
+    world.number.open()
+    world.put(LISTS, 0)
+    await world.number.take()
+    await world.number.commit([dead(LISTS, 0)], {LISTS: 1})
+    assert not world.budget.is_spent
+
+
+async def spend(world: World) -> None:
+    """A batch of two dead letters that is refused; its records come again."""
+    world.put(LISTS, 0, 1)
+    await world.number.take()
+    with pytest.raises(BudgetError):
+        await world.number.commit([dead(LISTS, 0), dead(LISTS, 1)], {LISTS: 2})
+    world.number.open()
+    world.put(LISTS, 0, 1, 2)
+
+
+async def test_with_a_spent_budget_records_are_taken_one_at_a_time() -> None:
+    """A thousand exports must not be posted again and again while the KMP refuses all of them."""
+    world = World(LISTS, max_consecutive=1)
+    await spend(world)
+    first = await world.number.take()
+    assert first is not None
+    assert [record.offset for record in first.records] == [0]
+    async with asyncio.TaskGroup() as tasks:
+        second = tasks.create_task(world.number.take())
+        await asyncio.wait([second], timeout=0.01)
+        assert not second.done(), "the first is not committed yet"
+        await world.number.commit([], {LISTS: 1})
+    assert [record.offset for record in (second.result() or first).records] == [1]
+
+
+async def test_once_the_record_that_was_too_much_is_committed_all_is_taken_again() -> None:
+    world = World(LISTS, max_consecutive=1)
+    await spend(world)
+    for position in (1, 2):
+        await world.number.take()
+        await world.number.commit([], {LISTS: position})
+    assert not world.budget.is_spent
+    world.put(LISTS, 3, 4)
+    batch = await world.number.take()
+    assert batch is not None
+    assert [record.offset for record in batch.records] == [2, 3, 4]
+
+
+async def test_with_a_spent_budget_each_topic_has_one_record_out() -> None:
+    """A merge needs the head of both."""
+    world = World(LISTS, CLICKS, max_consecutive=1)
+    world.put(LISTS, 0, 1)
+    world.number.sampled({LISTS: 2, CLICKS: 0})
+    await world.number.take()
+    with pytest.raises(BudgetError):
+        await world.number.commit([dead(LISTS, 0), dead(LISTS, 1)], {LISTS: 2, CLICKS: 0})
+    world.number.open()
+    world.put(LISTS, 0, 1)
+    world.number.sampled({LISTS: 2, CLICKS: 0})
+    first = await world.number.take()
+    world.put(CLICKS, 0, 1)
+    world.number.sampled({LISTS: 2, CLICKS: 2})
+    second = await world.number.take()
+    taken = [(record.topic, record.offset) for batch in (first, second) if batch for record in batch.records]
+    assert taken == [(LISTS, 0), (CLICKS, 0)]

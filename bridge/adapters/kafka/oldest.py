@@ -1,0 +1,79 @@
+"""How old the oldest dead letter is that no replay has passed."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from bridge.adapters.kafka.clients import Clients, group_of, start_client, stop_client
+from bridge.adapters.kafka.committed import committed_positions
+from bridge.adapters.kafka.peek import PEEK_BYTES, records_at
+from bridge.core.errors import UnavailableError
+from bridge.core.events.dead_letters import OldestDeadLetterSeen
+from bridge.core.replay import REPLAY_GROUP, replayed_in
+from bridge.ports import Clock, Emit
+
+_EVERY_S = 60.0
+_ANSWER_S = 10.0
+_STOP_S = 1.0
+# So many notes of replays may stand one after the other; behind more of them, nobody looks for a letter.
+_MAX_NOTES = 100
+
+
+class OldestLetters:
+    """Looks at the dead-letter topics of one process once a minute, and tells."""
+
+    def __init__(self, clients: Clients, topics: Sequence[str], *, partitions: int, clock: Clock, emit: Emit) -> None:
+        self._clients = clients
+        self._topics = topics
+        self._partitions = partitions
+        self._clock = clock
+        self._emit = emit
+
+    async def run(self) -> None:
+        """Looks until it is cancelled; what Kafka does not tell is told as unknown."""
+        while True:
+            for topic in self._topics:
+                self._emit(OldestDeadLetterSeen(topic=topic, age_s=await self._age_s(topic)))
+            await asyncio.sleep(_EVERY_S)
+
+    async def _age_s(self, topic: str) -> float | None:
+        reader = self._clients.reader(max_partition_fetch_bytes=PEEK_BYTES)
+        admin = self._clients.admin()
+        partitions = [TopicPartition(topic, number) for number in range(self._partitions)]
+        reader.assign(partitions)
+        reader.pause(*partitions)
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                await start_client(reader, timeout_s=_ANSWER_S)
+                await start_client(admin, timeout_s=_ANSWER_S)
+                times_ms = await self._first_ms(reader, admin, partitions)
+        except (KafkaError, OSError, TimeoutError, UnavailableError):
+            return None
+        finally:
+            await asyncio.gather(*(stop_client(client, timeout_s=_STOP_S) for client in (reader, admin)))
+        return max(0.0, (self._clock() - min(times_ms)) / 1000) if times_ms else 0.0
+
+    async def _first_ms(
+        self, reader: AIOKafkaConsumer, admin: AIOKafkaAdminClient, partitions: Sequence[TopicPartition]
+    ) -> list[int]:
+        """The time of the first letter of each partition that has one."""
+        group = group_of(self._clients.options, REPLAY_GROUP)
+        passed = await committed_positions(admin, group, partitions, timeout_s=_ANSWER_S)
+        begins, ends = await asyncio.gather(reader.beginning_offsets(partitions), reader.end_offsets(partitions))
+        left = {one: max(begins[one], passed.get(one, 0)) for one in partitions}
+        times_ms = []
+        for _ in range(_MAX_NOTES):
+            left = _before(left, ends)
+            if not left:
+                break
+            first = await records_at(reader, left, within_s=_ANSWER_S / 4)
+            times_ms += [record.timestamp for record in first.values() if replayed_in(record) is None]
+            left = {one: record.offset + 1 for one, record in first.items() if replayed_in(record) is not None}
+        return times_ms
+
+
+def _before(positions: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+    return {one: position for one, position in positions.items() if position < ends[one]}

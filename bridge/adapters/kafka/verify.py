@@ -1,0 +1,281 @@
+"""`bridge verify` on a cluster: what the topics hold and where the groups stand, then the books number by number."""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import TypeVar
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from bridge.adapters.kafka import topics as kafka_topics
+from bridge.adapters.kafka.clients import Clients, group_of, start_client, stop_client
+from bridge.adapters.kafka.committed import committed_positions
+from bridge.adapters.kafka.in_step import NumberReader, Span
+from bridge.core import acceptance
+from bridge.core.errors import StartError, UnavailableError
+from bridge.core.topics import Topics
+from bridge.core.verify import Moves, NumberBooks
+from bridge.core.verify_findings import Findings, Report
+from bridge.core.verify_in_step import InStep
+from bridge.core.verify_scope import MARGIN_MS, Scope, scope_of, topics_exact, topics_read
+
+_T = TypeVar("_T")
+
+_ANSWER_S = 30.0
+_STOP_S = 5.0
+_AGAIN_S = 0.2
+# Other tasks of the loop have their turn after so many records, about 5 ms.
+_SLICE_RECORDS = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a check has come: offsets done, of so many, and the number that is read."""
+
+    done: int
+    total: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What of the topics is asked for: times in epoch milliseconds, None for all there is; offenders named at most."""
+
+    since_ms: int | None = None
+    until_ms: int | None = None
+    max_offenders: int = 20
+
+
+async def verify(
+    clients: Clients,
+    topics: Topics,
+    *,
+    asked: Asked | None = None,
+    options: acceptance.Options | None = None,
+    told: Callable[[Progress], None] | None = None,
+) -> Report:
+    """Proves the books of what stands on the topics at the call, record by record. Nothing is written.
+
+    `options` are those of the tally. What the groups have not worked yet is open, and breaks no line. Raises StartError
+    where topics are missing or have other partitions, UnavailableError where Kafka does not answer.
+    """
+    asked = asked or Asked()
+    problems = await kafka_topics.check(clients, topics)
+    if problems:
+        raise StartError("; ".join(problems), remedy="run `bridge topics apply`, or mend the section `topics`")
+    bounds = await _Asking(clients, topics, asked).bounds()
+    findings = Findings(max_offenders=asked.max_offenders)
+    findings.notes += bounds.notes
+    checking = _Checking(
+        topics, bounds, findings, asked=asked, options=options or acceptance.Options(), told=told or _tell_nobody
+    )
+    async with NumberReader(clients, topics_read(topics)) as reader:
+        return await checking.check_all(reader)
+
+
+def _tell_nobody(_: Progress) -> None:
+    """Nobody looks."""
+
+
+# -- where things stand ------------------------------------------------------------------------------------------------
+
+_Offsets = Mapping[TopicPartition, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bounds:
+    """By partition: what is read, from where on records count, before which they must have been worked."""
+
+    spans: Mapping[TopicPartition, Span]
+    begins: _Offsets
+    due_before: _Offsets
+    shortened: Collection[TopicPartition]
+    notes: Sequence[str]
+
+
+class _Asking:
+    """Asks for positions first, then for ends, the topics that are written last first.
+
+    So whatever was made of a record, the record itself is before its topic's end; and what a group had committed when
+    it was asked, is before the ends of the topics that it writes to. The ends are high watermarks: of an open
+    transaction nobody knows yet whether it counts.
+    """
+
+    def __init__(self, clients: Clients, topics: Topics, asked: Asked) -> None:
+        self._clients = clients
+        self._topics = topics
+        self._asked = asked
+        self._reader: AIOKafkaConsumer = clients.reader(isolation_level="read_uncommitted")
+        self._notes: list[str] = []
+
+    async def bounds(self) -> _Bounds:
+        everything = [one for topic in topics_read(self._topics) for one in self._partitions(topic)]
+        self._reader.assign(everything)
+        self._reader.pause(*everything)  # It only asks.
+        await start_client(self._reader, timeout_s=_ANSWER_S)
+        try:
+            async with asyncio.timeout(_ANSWER_S * 2):
+                return await self._bounds(everything)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise UnavailableError("Kafka", f"no offsets: {type(error).__name__}") from error
+        finally:
+            await stop_client(self._reader, timeout_s=_STOP_S)
+
+    async def _bounds(self, everything: Sequence[TopicPartition]) -> _Bounds:
+        due_before = await self._committed()
+        ends = await self._ends()
+        first: _Offsets = await self._reader.beginning_offsets(everything)
+        since, until = self._asked.since_ms, self._asked.until_ms
+        begins = first if since is None else await self._at(since, first, ends)
+        read_from = first if since is None else await self._at(since - MARGIN_MS, first, ends)
+        if until is not None:
+            late = await self._at(until, first, ends)
+            due_before = {one: min(position, late[one]) for one, position in due_before.items()}
+        raw = self._topics.raw_suggestions
+        return _Bounds(
+            spans={one: Span(begins[one] if one.topic == raw else read_from[one], ends[one]) for one in everything},
+            begins=begins,
+            due_before=due_before,
+            shortened={one for one in everything if read_from[one] == first[one] > 0},
+            notes=self._notes,
+        )
+
+    async def _committed(self) -> dict[TopicPartition, int]:
+        inputs = {
+            "ranker": [self._topics.raw_suggestions],
+            "tally": [self._topics.ranked_suggestions, self._topics.suggestion_clicks],
+            "exporter": [self._topics.acceptance_exports],
+        }
+        admin = self._clients.admin()
+        await start_client(admin, timeout_s=_ANSWER_S)
+        found: dict[TopicPartition, int] = {}
+        try:
+            for worker, topics in inputs.items():
+                group = group_of(self._clients.options, worker)
+                asked = [one for topic in topics for one in self._partitions(topic)]
+                positions = await _positions(admin, group, asked)
+                if len(positions) < len(asked):
+                    missing = len(asked) - len(positions)
+                    self._notes.append(
+                        f"{group} has no position on {missing} of {len(asked)} partitions: all of these counts as open"
+                    )
+                found |= positions
+        finally:
+            await stop_client(admin, timeout_s=_STOP_S)
+        return found
+
+    async def _ends(self) -> _Offsets:
+        topics = self._topics
+        inputs = [topics.suggestion_clicks, topics.ranked_suggestions, topics.raw_suggestions]
+        results = [topic for topic in topics_read(topics) if topic not in inputs]
+        ends: dict[TopicPartition, int] = {}
+        for level in (results, *([topic] for topic in inputs)):
+            ends |= await self._reader.end_offsets([one for topic in level for one in self._partitions(topic)])
+        return ends
+
+    async def _at(self, at_ms: int, first: _Offsets, ends: _Offsets) -> _Offsets:
+        """The first record of each partition that was written at a time or later."""
+        found = await self._reader.offsets_for_times(dict.fromkeys(first, max(0, at_ms)))
+        return {one: ends[one] if at is None else max(first[one], at.offset) for one, at in found.items()}
+
+    def _partitions(self, topic: str) -> Iterator[TopicPartition]:
+        return (TopicPartition(topic, number) for number in range(self._topics.partitions))
+
+
+async def _positions(
+    admin: AIOKafkaAdminClient, group: str, partitions: Sequence[TopicPartition]
+) -> Mapping[TopicPartition, int]:
+    """Where a group stands. The first question about any group has a new cluster make the topic of positions."""
+    give_up_s = monotonic() + _ANSWER_S
+    while True:
+        try:
+            return await committed_positions(admin, group, partitions, timeout_s=_ANSWER_S)
+        except UnavailableError:
+            if monotonic() > give_up_s:
+                raise
+            await asyncio.sleep(_AGAIN_S)
+
+
+# -- the books ---------------------------------------------------------------------------------------------------------
+
+
+class _Checking:
+    """The books of all numbers, one after another: so what is held is what one of them has open."""
+
+    def __init__(
+        self,
+        topics: Topics,
+        bounds: _Bounds,
+        findings: Findings,
+        *,
+        asked: Asked,
+        options: acceptance.Options,
+        told: Callable[[Progress], None],
+    ) -> None:
+        self._topics = topics
+        self._bounds = bounds
+        self._findings = findings
+        self._asked = asked
+        self._options = options
+        self._told = told
+        self._moves = Moves(topics.suggestion_clicks, findings)
+        self._total = sum(span.end - span.begin for span in bounds.spans.values())
+        self._done = 0
+        self._records = 0
+        self._paused_at = 0
+
+    async def check_all(self, reader: NumberReader) -> Report:
+        scopes = {}
+        for number in range(self._topics.partitions):
+            spans = _of(number, self._bounds.spans)
+            in_step = await reader.begin(number, spans, exact=topics_exact(self._topics))
+            scope = scopes[number] = self._scope(number, in_step)
+            books = NumberBooks(scope, self._options, self._findings, self._moves)
+            await self._check(books, in_step, reader, spans, number=number)
+            books.finish()
+            self._done += sum(span.end - span.begin for span in spans.values())
+        self._moves.finish(scopes)
+        self._told(Progress(done=self._total, total=self._total, number=self._topics.partitions))
+        return self._findings.report(records=self._records)
+
+    async def _check(
+        self, books: NumberBooks, in_step: InStep, reader: NumberReader, spans: Mapping[str, Span], *, number: int
+    ) -> None:
+        while in_step.wanting() or in_step.heads_ms():
+            while (run := in_step.next_run()) is not None:
+                topic, records = run
+                books.take(topic, records, read_to=in_step.position)
+                self._records += len(records)
+                if self._records - self._paused_at >= _SLICE_RECORDS:
+                    self._paused_at = self._records
+                    await asyncio.sleep(0)
+                    if self._is_enough(books, now_ms=records[0].timestamp):
+                        return
+            await reader.feed(in_step)
+            here = sum(in_step.position(topic) - span.begin for topic, span in spans.items())
+            self._told(Progress(done=self._done + here, total=self._total, number=number))
+
+    def _is_enough(self, books: NumberBooks, *, now_ms: int) -> bool:
+        """Whether all that was asked for is over, and nothing of it open that can still come."""
+        until_ms = self._asked.until_ms
+        return until_ms is not None and now_ms > until_ms + MARGIN_MS and not books.is_open(now_ms=now_ms)
+
+    def _scope(self, number: int, in_step: InStep) -> Scope:
+        since = self._asked.since_ms
+        return scope_of(
+            number,
+            self._topics,
+            reads_from={topic: span.begin for topic, span in _of(number, self._bounds.spans).items()},
+            begins=_of(number, self._bounds.begins),
+            due_before=_of(number, self._bounds.due_before),
+            shortened=[one.topic for one in self._bounds.shortened if one.partition == number],
+            heads_ms=in_step.heads_ms(),
+            read_from_ms=None if since is None else since - MARGIN_MS,
+        )
+
+
+def _of(number: int, by_partition: Mapping[TopicPartition, _T]) -> dict[str, _T]:
+    return {one.topic: value for one, value in by_partition.items() if one.partition == number}

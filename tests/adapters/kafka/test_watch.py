@@ -1,0 +1,163 @@
+"""What is looked at while a consumer works, with readers that say what the test wants."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaConnectionError
+
+from bridge.adapters.kafka import watch
+from bridge.adapters.kafka.restore import Plan
+from bridge.adapters.kafka.watch import Seen, View, Watch
+from bridge.core.events.engine import LagMeasured, StableOffsetMeasured
+from bridge.core.watchdog import Watchdog
+from tests.kafka.working import Told
+
+LISTS, CLICKS = TopicPartition("lists", 3), TopicPartition("clicks", 3)
+
+
+class Reader:
+    """Knows the ends by partition; those that it does not know are 0. None: nobody answers."""
+
+    def __init__(self, ends: Mapping[TopicPartition, int] | None) -> None:
+        self.ends = ends
+
+    async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        if self.ends is None:
+            raise KafkaConnectionError
+        return {partition: self.ends.get(partition, 0) for partition in partitions}
+
+
+class World(Told):
+    """A watch over the lists and the clicks of number 3; `committed` None: it is not running."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.probe, self.stable = Reader({LISTS: 9}), Reader({LISTS: 9})
+        self.committed: dict[str, int] | None = {"lists": 4, "clicks": 0}
+        self.is_assigned = True
+        self.waits = False
+        self.stuck: list[str] = []
+        self.watchdog = Watchdog(stuck_after_s=2)
+        self.now_s = 0.0
+        self.looks = 0
+        plan = Plan(
+            group="tally",
+            topics=["lists", "clicks"],
+            state_topic=None,
+            audit_topic="audit",
+            make_hop=lambda _: cast("Any", None),
+            waits=lambda: self.waits,
+        )
+        self.watch = Watch(
+            plan,
+            probe=self.probe,
+            stable_probe=self.stable,
+            watchdog=self.watchdog,
+            view=self._view,
+            on_stuck=self.stuck.append,
+            emit=self.emit,
+        )
+
+    def _view(self) -> View:
+        return View(numbers=[Seen(number=3, committed=self.committed)] if self.is_assigned else None)
+
+    def monotonic(self) -> float:
+        self.looks += 1
+        return self.now_s
+
+    async def look(self, times: int = 5) -> None:
+        """Looks so many times, a second apart."""
+        for _ in range(times):
+            self.now_s += 1
+            after = len(self.events)
+            async with looking(self):
+                await self.until(LagMeasured, after=after)
+
+
+@asynccontextmanager
+async def looking(world: World) -> Any:
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(world.watch.run())
+        yield
+        task.cancel()
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World()
+    monkeypatch.setattr(watch, "monotonic", world.monotonic)
+    return world
+
+
+async def test_tells_the_lag_of_what_it_owns(world: World) -> None:
+    await world.look(1)
+    assert world.all(LagMeasured) == [LagMeasured(group="tally", lag_records=5)]
+    assert world.all(StableOffsetMeasured) == [StableOffsetMeasured(group="tally", age_s=0)]
+
+
+async def test_a_number_that_has_work_and_commits_nothing_is_stuck(world: World) -> None:
+    await world.look(3)
+    assert world.stuck == ["number 3"]
+
+
+async def test_a_number_that_commits_is_not(world: World) -> None:
+    for position in range(4, 9):
+        world.committed = {"lists": position, "clicks": 0}
+        await world.look(1)
+    assert world.stuck == []
+
+
+async def test_what_is_read_to_the_last_stable_offset_has_no_work(world: World) -> None:
+    world.committed = {"lists": 9, "clicks": 0}
+    await world.look()
+    assert world.stuck == []
+
+
+async def test_a_number_that_is_not_running_is_not_expected_to_do_anything(world: World) -> None:
+    world.committed = None
+    await world.look()
+    assert world.stuck == []
+
+
+async def test_a_wait_on_purpose_is_none(world: World) -> None:
+    world.waits = True
+    await world.look()
+    assert world.stuck == []
+
+
+async def test_what_an_open_transaction_holds_up_is_told_and_waited_for(world: World) -> None:
+    """The tally cannot count a list before it knows the clicks that were written before it."""
+    world.probe.ends = {LISTS: 9, CLICKS: 5}
+    world.watchdog._stuck_after_s = 6
+    await world.look(20)
+    assert world.all(StableOffsetMeasured)[-1].age_s == 19
+    assert world.stuck == []
+
+
+async def test_partitions_that_do_not_come_are_a_reason_for_a_new_consumer(world: World) -> None:
+    world.is_assigned = False
+    await world.look(3)
+    assert world.stuck == ["the way to its partitions"]
+
+
+async def test_one_reader_that_gives_no_answer_is_one_too(world: World) -> None:
+    world.stable.ends = None
+    await world.look(3)
+    assert world.stuck == ["one of its readers"]
+    assert world.watch.is_kafka_there
+
+
+async def test_a_kafka_that_is_away_is_none(world: World) -> None:
+    world.probe.ends = world.stable.ends = None
+    for _ in range(5):
+        world.now_s += 1
+        looks = world.looks
+        async with looking(world):
+            while world.looks == looks:
+                await asyncio.sleep(0)
+    assert not world.watch.is_kafka_there
+    assert world.stuck == []

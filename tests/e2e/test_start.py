@@ -1,0 +1,105 @@
+"""Starts that cannot be: one line that says what to do, the exit code that says whose it is, never a traceback."""
+
+import pytest
+
+from bridge.simulator.genesys import GenesysSimulator
+from bridge.simulator.script import Answer
+from tests.cli.processes import Ended, bridge_beside
+from tests.e2e.processes import environment_of, genesys_environment
+from tests.kafka.cluster import Cluster
+
+pytestmark = pytest.mark.e2e
+
+_NOWHERE = "127.0.0.1:1"
+
+
+async def _run(worker: str, cluster: Cluster, **more: str) -> Ended:
+    return await bridge_beside("run", worker, **environment_of(cluster, RUN__START_TIMEOUT_S="3", **more))
+
+
+def _last_line(done: Ended) -> str:
+    """What it ended with; everything before are events, in JSON."""
+    assert "Traceback" not in done.stderr
+    *events, last = done.stderr.splitlines()
+    assert all(line.startswith("{") for line in events)
+    return last
+
+
+@pytest.mark.broker
+async def test_missing_topics_end_it_with_78_and_say_what_to_run(bootstrap_servers: str, prefix: str) -> None:
+    done = await _run("ranker", Cluster(bootstrap_servers, prefix))
+    assert done.code == 78
+    line = _last_line(done)
+    assert f"topic {prefix}raw-suggestions does not exist" in line
+    assert "run `bridge topics apply`" in line
+
+
+@pytest.mark.broker
+async def test_a_topic_with_other_partitions_than_the_rest_ends_it_with_78(bootstrap_servers: str, prefix: str) -> None:
+    cluster = Cluster(bootstrap_servers, prefix)
+    await cluster.create_topics()
+    await cluster.add_partitions(cluster.topics.suggestion_clicks, total=3)
+    for worker in ("ranker", "tally"):
+        done = await _run(worker, cluster)
+        assert done.code == 78
+        line = _last_line(done)
+        assert f"topic {prefix}suggestion-clicks has 3 partitions, topics.partitions is 2" in line
+        assert "run `bridge topics apply`" in line
+
+
+async def test_without_kafka_it_tries_again_for_its_time_and_ends_with_1(prefix: str) -> None:
+    done = await _run("ranker", Cluster(_NOWHERE, prefix))
+    assert done.code == 1
+    line = _last_line(done)
+    assert f"Kafka at {_NOWHERE} does not answer" in line
+    assert "check kafka.bootstrap_servers" in line
+    assert '"event":"start_delayed"' in done.stderr
+
+
+@pytest.mark.broker
+async def test_without_genesys_it_tries_again_for_its_time_and_ends_with_1(bootstrap_servers: str, prefix: str) -> None:
+    cluster = Cluster(bootstrap_servers, prefix)
+    await cluster.create_topics()
+    done = await _run("ingress", cluster, **genesys_environment(f"http://{_NOWHERE}"))
+    assert done.code == 1
+    line = _last_line(done)
+    assert f"Genesys at http://{_NOWHERE} does not answer" in line
+    assert "check genesys.base_url" in line
+    assert '"event":"start_delayed"' in done.stderr
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"GENESYS__CLIENT_SECRET": "wrong"}, ("client", "genesys.client_id")),
+        ({"GENESYS__CONTENT_LIBRARY_ID": "another"}, ("library", "genesys.content_library_id")),
+    ],
+)
+async def test_a_genesys_that_refuses_ends_it_with_1_and_the_remedy(
+    bootstrap_servers: str, prefix: str, options: dict[str, str], told: tuple[str, str]
+) -> None:
+    """T2, D10."""
+    cluster = Cluster(bootstrap_servers, prefix)
+    await cluster.create_topics()
+    async with GenesysSimulator() as genesys:
+        done = await _run("ingress", cluster, **(genesys_environment(genesys.base_url) | options))
+    assert done.code == 1
+    line = _last_line(done)
+    assert all(part in line for part in told), line
+    assert "wrong" not in line, "a secret is never told"
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("where", ["libraries", "handshake"])
+async def test_a_client_without_the_scope_ends_it_with_1_and_names_the_scope(
+    bootstrap_servers: str, prefix: str, where: str
+) -> None:
+    """T2, T15, D10: 403 at the first page, and at the socket."""
+    cluster = Cluster(bootstrap_servers, prefix)
+    await cluster.create_topics()
+    script = [Answer(name="no scope", status=403, where=where, for_s=60)]
+    async with GenesysSimulator(script=script) as genesys:
+        done = await _run("ingress", cluster, **genesys_environment(genesys.base_url))
+    assert done.code == 1
+    assert "agentassist:view" in _last_line(done)
