@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from bridge.core.events.ingress import (
+from bridge.core.events.subscriptions import (
     GapsTold,
     PartitionsAssigned,
     SubscriptionsEnded,

@@ -103,9 +103,10 @@ class TestOnABroker:
 
     async def test_it_goes_on_until_it_is_interrupted(self, environment: dict[str, str]) -> None:
         async with started("status", "--watch", **environment) as process:
+            assert process.stdout is not None
             for _ in range(2):
-                while not (await line_from(process)).endswith("subscriptions"):
-                    pass
+                while not (line := await line_from(process)).endswith("subscriptions"):
+                    assert line or not process.stdout.at_eof()
             process.send_signal(signal.SIGINT)
             assert await code_of(process) == 0
 

@@ -40,8 +40,7 @@ async def test_the_demo_balances_and_prints_one_json_object() -> None:
     assert set(told) == {"balanced", "books", "faults", "latency_ms", "counts"}
     assert told["balanced"] is True
     assert all(set(line) == {"line", "left", "right", "missing", "doubled", "ok"} for line in told["books"])
-    assert [line["line"] for line in told["books"]][1:] == _LINES
-    assert told["books"][0]["line"].startswith("frames sent = raw + dead letters + lost inside a told gap")
+    assert all(line["line"].startswith(begin) for line, begin in zip(told["books"], _LINES, strict=True))
     assert all(line["ok"] and line["left"] == line["right"] > 0 for line in told["books"])
     assert {fault["name"] for fault in told["faults"]} == _FAULTS
     assert all(fault["recovered_after_s"] >= 0 and fault["at_s"] > 0 for fault in told["faults"])
@@ -70,4 +69,4 @@ async def test_one_list_lost_and_one_doubled_make_the_books_fail_and_each_is_nam
     assert lost != doubled
     assert "raw-suggestions/" in lost
     assert "raw-suggestions/" in doubled
-    assert lines["counted = exports"].ok
+    assert [line.line for line in result.books if line.line == "counted = exports" and line.ok]

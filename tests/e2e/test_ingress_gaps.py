@@ -7,7 +7,8 @@ import pytest
 
 from bridge.core import valve
 from bridge.core.events.genesys import SocketClosed, SocketOpened
-from bridge.core.events.ingress import GapsTold, PauseProlonged, ReadingResumed, ValveClosed
+from bridge.core.events.ingress import PauseProlonged, ReadingResumed, ValveClosed
+from bridge.core.events.subscriptions import GapsTold
 from bridge.simulator.genesys import GenesysSimulator
 from bridge.simulator.script import AbortSockets, Burst, CloseSockets, ExpireTokens, Fault, SendFrame
 from bridge.workers.ingress import Options as IngressOptions

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bridge.core.events.ingress import SubscriptionsEnded, SubscriptionSetAside
+from bridge.core.events.subscriptions import SubscriptionsEnded, SubscriptionSetAside
 from bridge.core.partitions import partition_of
 from bridge.core.records import header_of
 from bridge.core.subscriptions import subscription_record

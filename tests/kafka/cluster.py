@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
+from bridge.adapters.kafka import topics as kafka_topics
 from bridge.adapters.kafka.clients import Clients, Options
 from bridge.adapters.kafka.lag import KafkaLag
 from bridge.core.records import Header, Record
@@ -27,14 +28,14 @@ class Cluster:
         self.topics: Topics = topics_of(TopicOptions(partitions=partitions), prefix=prefix)
 
     async def create_topics(self) -> None:
-        """Makes all topics of the bridge."""
-        async with self._admin() as admin:
-            plans = [
-                NewTopic(plan.name, self.topics.partitions, 1, topic_configs=plan.configs)
-                for plan in plans_of(self.topics)
-            ]
-            response = await admin.create_topics(plans)
-            assert all(error[1] == 0 for error in response.topic_errors), response.topic_errors
+        """Makes all topics of the bridge, and waits until the broker knows them."""
+        await kafka_topics.apply(
+            self.clients,
+            plans_of(self.topics),
+            partitions=self.topics.partitions,
+            replication_factor=1,
+            dry_run=False,
+        )
 
     @asynccontextmanager
     async def producer(self) -> AsyncIterator[AIOKafkaProducer]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bridge.adapters.kafka import in_step
 from bridge.adapters.kafka.in_step import NumberReader, Span
 from bridge.core.errors import UnavailableError
 from tests.kafka.cluster import Cluster
@@ -20,13 +21,13 @@ async def cluster(bootstrap_servers: str, prefix: str) -> Cluster:
 async def _read(cluster: Cluster, spans: dict[str, Span], *, number: int = 0) -> list[bytes]:
     async with NumberReader(cluster.clients, spans) as reader:
         found = []
-        in_step = await reader.begin(number, spans, exact=spans)
+        merged = await reader.begin(number, spans, exact=spans)
         while True:
-            while (run := in_step.next_run()) is not None:
+            while (run := merged.next_run()) is not None:
                 found += [record.value or b"" for record in run[1]]
-            if not in_step.wanting():
+            if not merged.wanting():
                 return found
-            await reader.feed(in_step)
+            await reader.feed(merged)
 
 
 async def test_spans_are_read_and_nothing_beside_them(cluster: Cluster) -> None:
@@ -45,8 +46,8 @@ async def test_one_number_comes_after_the_other(cluster: Cluster) -> None:
         await cluster.send(lists, b"%d" % number, number=number)
     async with NumberReader(cluster.clients, [lists]) as reader:
         for number in (1, 0, 1):
-            in_step = await reader.begin(number, {lists: Span(0, 1)}, exact=[])
-            run = in_step.next_run()
+            merged = await reader.begin(number, {lists: Span(0, 1)}, exact=[])
+            run = merged.next_run()
             assert run is not None
             assert [record.value for record in run[1]] == [b"%d" % number]
 
@@ -60,8 +61,9 @@ async def test_retention_that_overtakes_the_reader_is_told_and_not_jumped(cluste
         await _read(cluster, {raw: Span(0, 3)})
 
 
-async def test_an_end_that_does_not_come_is_told(cluster: Cluster) -> None:
+async def test_an_end_that_does_not_come_is_told(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here there is no such offset; else a transaction that stays open would keep it back."""
+    monkeypatch.setattr(in_step, "_ANSWER_S", 1.0)
     raw = cluster.topics.raw_suggestions
     await cluster.send(raw, b"0")
     impatient = Cluster(cluster.options.bootstrap_servers, cluster.options.prefix, transaction_timeout_ms=1_000)

@@ -15,7 +15,7 @@ from bridge.core.dead_letters import dead_frame, dead_letter
 from bridge.core.dialects.agentassist import MAX_FRAME_BYTES
 from bridge.core.errors import StartError
 from bridge.core.events.dead_letters import DeadLettersWritten, OldestDeadLetterSeen
-from bridge.core.events.ingress import SubscriptionsStarted
+from bridge.core.events.subscriptions import SubscriptionsStarted
 from bridge.core.letters import Place, Selection, letter_of
 from bridge.core.partitions import partition_of
 from bridge.core.records import NewRecord, Record, StoredRecord, header_of

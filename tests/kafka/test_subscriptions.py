@@ -12,8 +12,8 @@ from aiokafka.errors import GroupAuthorizationFailedError
 from bridge.adapters.kafka.clients import Clients, Options
 from bridge.adapters.kafka.subscriptions import KafkaTable, write_missing
 from bridge.core.errors import UnavailableError
-from bridge.core.events.ingress import TableReadFailed
 from bridge.core.events.kinds import Event
+from bridge.core.events.subscriptions import TableReadFailed
 from bridge.core.partitions import partition_of
 from bridge.core.records import Record
 from bridge.ports import Emit, TableChange

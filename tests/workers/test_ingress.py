@@ -16,6 +16,7 @@ from bridge.core import valve
 from bridge.core.dialects.agentassist import Notice, Refusal, Suggestions, Unreadable
 from bridge.core.errors import StartError
 from bridge.core.events import ingress as told
+from bridge.core.events import subscriptions
 from bridge.core.events.kinds import Event
 from bridge.core.partitions import partition_of
 from bridge.core.records import Kind, NewRecord, StoredRecord, digest, made_here
@@ -539,7 +540,7 @@ async def test_the_ends_of_partitions_are_read_when_they_are_gained() -> None:
         await stage.carry("a", "b")
         stage.table.own(0, 1)
         stage.table.own(0, 1, 2)
-        await stage.until(lambda: len(stage.told(told.PartitionsAssigned)) == 3)
+        await stage.until(lambda: len(stage.told(subscriptions.PartitionsAssigned)) == 3)
         assert stage.tails.asked == [{0, 1, 2, 3}, {2}]
 
 
@@ -597,7 +598,7 @@ async def test_a_lost_connection_is_a_gap_from_the_last_frame_to_the_next_subscr
             "silent": (None, "2026-01-05T10:00:05.000Z", "dropped"),
         }
         assert len(stage.audits("subscription_started")) == 2, "a reconnect starts nothing anew"
-    assert next((event.cause, event.interactions) for event in stage.told(told.GapsTold)) == ("dropped", 2)
+    assert next((event.cause, event.interactions) for event in stage.told(subscriptions.GapsTold)) == ("dropped", 2)
 
 
 async def test_what_genesys_refuses_is_told_and_waits_until_it_is_written_again() -> None:
@@ -633,7 +634,7 @@ async def test_a_rebalance_keeps_what_is_kept() -> None:
         kept = {name: request for name, request in stage.sockets.live.items() if home(name) != 0}
         assert 0 < len(kept) < len(names)
         stage.table.own(1, 2, 3)
-        await stage.until(lambda: len(stage.told(told.PartitionsAssigned)) == 2)
+        await stage.until(lambda: len(stage.told(subscriptions.PartitionsAssigned)) == 2)
         await stage.time.advance(0.75)
         assert stage.sockets.live.keys() == set(names), "until the other one has them"
         await stage.time.advance(0.5)
@@ -642,7 +643,7 @@ async def test_a_rebalance_keeps_what_is_kept() -> None:
         stage.table.own(*ALL)
         await stage.sockets.until_live(*names)
         assert {name: stage.sockets.live[name] for name in kept} == kept
-    assert [(event.owned, event.gained, event.lost) for event in stage.told(told.PartitionsAssigned)] == [
+    assert [(event.owned, event.gained, event.lost) for event in stage.told(subscriptions.PartitionsAssigned)] == [
         (4, 4, 0),
         (3, 0, 1),
         (4, 1, 0),
@@ -655,7 +656,7 @@ async def test_what_comes_back_before_it_was_left_stays() -> None:
         others = set(ALL) - {home("i")}
         stage.table.own(*others)
         stage.table.own(*ALL)
-        await stage.until(lambda: len(stage.told(told.PartitionsAssigned)) == 3)
+        await stage.until(lambda: len(stage.told(subscriptions.PartitionsAssigned)) == 3)
         await stage.time.advance(5)
         assert stage.sockets.live.keys() == {"i"}
 
@@ -667,7 +668,7 @@ async def test_a_gap_that_is_open_at_a_handover_is_left_to_the_other_replica() -
         await stage.deliver(frame("i"))
         await stage.sockets.disconnect()
         stage.table.own()
-        await stage.until(lambda: len(stage.told(told.PartitionsAssigned)) == 2)
+        await stage.until(lambda: len(stage.told(subscriptions.PartitionsAssigned)) == 2)
         await stage.time.advance(5)
         assert stage.sockets.wanted == {}
         await stage.sockets.connect()
@@ -695,7 +696,7 @@ async def test_a_record_that_is_no_subscription_is_a_dead_letter() -> None:
     assert (letter.key, letter.value, letter.partition) == (b"i", misplaced.value, misplaced.partition)
     assert dict(letter.headers)["x-dlq-class"] == b"misplaced"
     assert stage.sockets.wanted == {}
-    assert [event.dlq_class for event in stage.told(told.SubscriptionSetAside)] == ["misplaced"]
+    assert [event.dlq_class for event in stage.told(subscriptions.SubscriptionSetAside)] == ["misplaced"]
 
 
 async def test_ready_once_the_table_is_read() -> None:
@@ -708,7 +709,7 @@ async def test_ready_once_the_table_is_read() -> None:
 
         assert table() == "no partitions are assigned yet"
         stage.table.own(*ALL)
-        await stage.until(lambda: bool(stage.told(told.PartitionsAssigned)))
+        await stage.until(lambda: bool(stage.told(subscriptions.PartitionsAssigned)))
         assert table() == ""
         assert all(condition.is_ready for condition in stage.ingress.conditions())
 

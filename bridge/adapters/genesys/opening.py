@@ -4,9 +4,8 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from math import inf
-from typing import cast
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
@@ -17,7 +16,6 @@ from websockets.exceptions import (
 )
 
 from bridge.adapters.genesys.answers import FailedError, RefusedError, error_of, is_tls_failure, no_address, shown
-from bridge.adapters.genesys.connection import FrameConnection
 from bridge.adapters.genesys.deflate import DeflateFactory
 from bridge.adapters.genesys.options import Options, socket_url
 from bridge.adapters.genesys.rest import Rest
@@ -27,6 +25,8 @@ from bridge.ports import Clock
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 CLOSE_TIMEOUT_S = 2.0
+# Small, so that a reader that pauses is felt by the peer, over TCP, after few frames.
+_MAX_QUEUED_FRAMES = 16
 # A socket is replaced once for each token: so it must not begin with its token's life.
 _ROTATION_SHARE = 0.5
 
@@ -44,7 +44,7 @@ class QuotaFullError(Exception):
 class Opened:
     """An open socket, and the token that opened it."""
 
-    connection: FrameConnection
+    connection: ClientConnection
     token: Token
 
 
@@ -109,9 +109,9 @@ class Opening:
         if active >= self._options.max_connections:
             raise QuotaFullError(active=active, limit=self._options.max_connections)
 
-    async def _connect(self, token: str) -> FrameConnection:
+    async def _connect(self, token: str) -> ClientConnection:
         try:
-            connecting = _Connect(
+            return await _Connect(
                 socket_url(self._options),
                 additional_headers={"Authorization": f"Bearer {token}"},
                 open_timeout=self._options.request_timeout_s,
@@ -119,12 +119,10 @@ class Opening:
                 # Its keepalive would drop a connection that is paused on purpose: the pong is not read then.
                 ping_interval=None,
                 max_size=MAX_MESSAGE_BYTES,
-                max_queue=None,
+                max_queue=_MAX_QUEUED_FRAMES,
                 extensions=[DeflateFactory()],
-                create_connection=FrameConnection,
                 logger=_silent_logger(),
             )
-            return cast("FrameConnection", await connecting)
         except InvalidStatus as error:
             raise self._error_of(error) from error
         except InvalidURI as error:

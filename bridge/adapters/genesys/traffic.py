@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import uuid4
 
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from bridge.adapters.genesys.connection import FrameConnection
 from bridge.adapters.genesys.counts import Counts
 from bridge.adapters.genesys.liveness import Liveness
 from bridge.adapters.genesys.shared import Shared
@@ -43,7 +43,7 @@ class Traffic:
 
     def __init__(
         self,
-        connection: FrameConnection,
+        connection: ClientConnection,
         wanted: Wanted,
         carried: Carried,
         intake: Intake,
@@ -114,18 +114,12 @@ class Traffic:
             self._shared.clock,
             self._shared.duplicates.windows,
         )
-        waiting = self._connection.waiting
-        at_ms = clock()
         try:
             while True:
                 if not intake.may_read and not self._closing.is_set:
                     await self._pause()
-                    at_ms = clock()
-                if waiting:
-                    data = waiting.popleft()  # Of the same TCP read as the one before it, so of the same time.
-                else:
-                    data = await recv()
-                    at_ms = clock()
+                data = await recv(decode=False)
+                at_ms = clock()
                 received = receive(data)
                 self._frames += 1
                 if windows and self._is_copy(received):

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -28,6 +29,7 @@ from bridge.core.topics import Topics
 _ANSWER_S = 10.0
 _STOP_S = 2.0
 _PEEK_S = 1.0
+_AGAIN_S = 0.2
 # More of them are not counted: whoever sees so many needs `bridge dlq list`.
 _MAX_LETTERS = 10_000
 _WITHOUT_GROUP = "Dead"
@@ -54,11 +56,19 @@ class KafkaStatus:
 
     async def groups(self, *, now_ms: int) -> list[GroupStatus]:
         """Every worker's group. Raises UnavailableError."""
-        try:
-            async with asyncio.timeout(_ANSWER_S):
-                return [await self._group(worker, inputs, now_ms=now_ms) for worker, inputs in self._inputs()]
-        except (KafkaError, OSError, TimeoutError) as error:
-            raise UnavailableError("Kafka", f"no answer: {type(error).__name__}") from error
+        return [await self._patiently(worker, inputs, now_ms=now_ms) for worker, inputs in self._inputs()]
+
+    async def _patiently(self, worker: str, inputs: Sequence[TopicPartition], *, now_ms: int) -> GroupStatus:
+        """A group, asked for again while its coordinator moves; on a new cluster the first question makes it."""
+        give_up_s = monotonic() + _ANSWER_S
+        while True:
+            try:
+                async with asyncio.timeout(_ANSWER_S):
+                    return await self._group(worker, inputs, now_ms=now_ms)
+            except (KafkaError, OSError, TimeoutError, UnavailableError) as error:
+                if monotonic() > give_up_s:
+                    raise UnavailableError("Kafka", f"no answer: {type(error).__name__}") from error
+            await asyncio.sleep(_AGAIN_S)
 
     async def subscriptions(self, *, ttl_s: float, now_ms: int) -> int:
         """How many subscriptions stand on the topic and have not expired. Raises UnavailableError."""

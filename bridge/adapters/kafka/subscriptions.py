@@ -12,7 +12,7 @@ from bridge.adapters.kafka.clients import Clients, start_client, stop_client
 from bridge.adapters.kafka.live import Publisher
 from bridge.adapters.kafka.reader import read
 from bridge.core.errors import UnavailableError
-from bridge.core.events.ingress import TableReadFailed
+from bridge.core.events.subscriptions import TableReadFailed
 from bridge.core.partitions import partition_of
 from bridge.core.reconnect import full_jitter_s
 from bridge.core.records import Record
