@@ -172,8 +172,9 @@ def start_logging(
 # markers (KIP-890); a broker or coordinator that moves or starts. What comes of it is told by our own events.
 _EVERYDAY = re.compile(
     r"NotEnoughReplicasError|CoordinatorNotAvailableError|NotCoordinatorForGroupError|NotLeaderFor"
+    r"|NodeNotReadyError|KafkaConnectionError|Unable to update metadata|Marking the coordinator dead"
     # A refused login or certificate is no passing thing, and stands only here.
-    r"|Marking the coordinator dead|Unable connect to(?!.*(?:[Aa]uthenticat|[Cc]ertificate|SSL))"
+    r"|Unable connect to(?!.*(?:[Aa]uthenticat|[Cc]ertificate|SSL))"
 )
 
 

@@ -17,7 +17,8 @@ from bridge.core.times import to_rfc3339
 from bridge.core.topics import Topics
 from bridge.core.values import audit_now
 
-_INTERACTIONS = 65_536
+# More than one process carries at a time; an entry takes 1 to 2 KB.
+_INTERACTIONS = 16_384
 
 
 class _Interaction(NamedTuple):

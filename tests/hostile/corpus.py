@@ -115,7 +115,9 @@ _TEXT = {
 
 _NUMBERS = {
     "1e999 as a score": Hostile(frame(suggestion(id=b'"s"', confidence=b"1e999")), "suggestions"),
-    "-1e999 as a score": Hostile(frame(suggestion(id=b'"s"', confidence=b"0.9", relevanceScore=b"-1e999")), "suggestions"),
+    "-1e999 as a score": Hostile(
+        frame(suggestion(id=b'"s"', confidence=b"0.9", relevanceScore=b"-1e999")), "suggestions"
+    ),
     "5,000 digits as a score": Hostile(frame(suggestion(id=b'"s"', confidence=b"9" * 5_000)), "suggestions"),
     "5,000 digits after the point": Hostile(frame(suggestion(confidence=b"0." + b"9" * 5_000)), "suggestions"),
     "an exponent of 5,000 digits": Hostile(frame(suggestion(confidence=b"1e" + b"9" * 5_000)), "suggestions"),
@@ -169,11 +171,11 @@ _SHAPES = {
         b'{"type":"error","interactionId":"never","code":"forbidden"}', "refusal"
     ),
     "an error whose ids are no text": Hostile(b'{"type":"error","requestId":[],"interactionId":{}}', "refusal"),
-    "suggestions for an interaction that was never asked for": Hostile(
-        frame(interaction_id=b'"never"'), "suggestions"
-    ),
+    "suggestions for an interaction that was never asked for": Hostile(frame(interaction_id=b'"never"'), "suggestions"),
     "subscribed to what was never asked for": Hostile(b'{"type":"subscribed","interactionId":"never"}', "notice"),
-    "a subscription, as the client sends it": Hostile(b'{"type":"subscribe","interactionId":"interaction-1"}', "notice"),
+    "a subscription, as the client sends it": Hostile(
+        b'{"type":"subscribe","interactionId":"interaction-1"}', "notice"
+    ),
 }
 
 CORPUS: Mapping[str, Hostile] = _COMPRESSION | _SIZE | _DEPTH | _TEXT | _NUMBERS | _SHAPES

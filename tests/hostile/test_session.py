@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core import ranking
-from bridge.core.dialects.agentassist import MAX_FRAME_BYTES, Notice, Received, Refusal, Session, Suggestions, Unreadable
+from bridge.core.dialects.agentassist import (
+    MAX_FRAME_BYTES,
+    Notice,
+    Received,
+    Refusal,
+    Session,
+    Suggestions,
+    Unreadable,
+)
 from bridge.core.errors import MalformedError
 from bridge.workers.intake import RawRecords
 from tests.hostile.corpus import CORPUS, Hostile, frame
@@ -37,8 +45,8 @@ def _kind_of(received: Received) -> str:
 
 
 @contextmanager
-def _bounded(size: int) -> Iterator[None]:
-    """The block takes neither much time nor much memory; `size` is what it was given."""
+def _bounded(size: int, *, times: int = 1) -> Iterator[None]:
+    """The block takes little time, and little memory beside so many times `size`, which is what it was given."""
     tracemalloc.start()
     began_s = time.process_time()
     try:
@@ -46,7 +54,7 @@ def _bounded(size: int) -> Iterator[None]:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < _ROOM_BYTES + size, f"{peak} bytes for {size}"
+    assert peak < _ROOM_BYTES + times * size, f"{peak} bytes for {size}"
     assert time.process_time() - began_s < _TIME_S
 
 
@@ -61,13 +69,17 @@ def test_a_hostile_frame_becomes_what_it_must_in_bounded_time_and_memory(name: s
     assert session.receive(_GOOD) == Suggestions(interaction_id="interaction-1", value=_GOOD, occurrence=0)
 
 
-@pytest.mark.parametrize("name", [name for name, one in CORPUS.items() if len(one.data) < MAX_FRAME_BYTES // 2])
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, one in CORPUS.items()
+        if len(one.data) <= MAX_FRAME_BYTES and not one.data.startswith(b"\x1f\x8b")  # Gzip in gzip is not looked into.
+    ],
+)
 def test_a_hostile_frame_in_gzip_becomes_the_same(name: str) -> None:
     hostile = CORPUS[name]
-    packed = gzip.compress(hostile.data, mtime=0)
-    if hostile.data[:2] == b"\x1f\x8b":
-        pytest.skip("gzip in gzip is not looked into")
-    assert _kind_of(Session().receive(packed)) == hostile.becomes
+    assert _kind_of(Session().receive(gzip.compress(hostile.data, mtime=0))) == hostile.becomes
 
 
 @pytest.mark.parametrize("name", [name for name, one in CORPUS.items() if one.becomes == "suggestions"])
@@ -75,7 +87,8 @@ def test_what_is_written_to_raw_suggestions_is_ranked_or_set_aside(name: str) ->
     """The ranker gets everything that ingress lets through."""
     received = Session().receive(CORPUS[name].data)
     assert isinstance(received, Suggestions)
-    with _bounded(len(received.value)):
+    # An object for each suggestion, and the shortest has 2 bytes.
+    with _bounded(len(received.value), times=32):
         try:
             ranked = ranking.rank(received.value, at_ms=_AT_MS, options=ranking.Options())
         except MalformedError as error:
@@ -88,7 +101,8 @@ def _check(received: Received, data: bytes) -> None:
     """What holds for every frame."""
     match received:
         case Suggestions(interaction_id=interaction_id, value=value):
-            assert isinstance(json.loads(value.decode()), dict)
+            # Python's own reader refuses numbers of more than 4,300 digits; JSON (RFC 8259) does not.
+            assert isinstance(json.loads(value.decode(), parse_int=str), dict)
             record, size = RawRecords(topic="raw-suggestions", partitions=12).make(received, at_ms=_AT_MS)
             assert (record.key, record.value) == (interaction_id.encode(), value)
             assert len(value) <= size < len(value) + 8_192
@@ -105,13 +119,20 @@ def _check(received: Received, data: bytes) -> None:
 _small = [one.data for one in CORPUS.values() if len(one.data) < 2_000]
 _JSON = st.recursive(
     st.sampled_from([b"null", b"true", b"1e999", b"-0", b"NaN", b'"\\ud800"', b'"x"', b"[]", b"{}", b"7" * 400]),
-    lambda inner: st.lists(inner, max_size=3).map(lambda parts: b"[" + b",".join(parts) + b"]")
-    | st.lists(st.tuples(st.sampled_from([b"id", b"type", b"interactionId", b"suggestions", b"\xff"]), inner), max_size=4)
-    .map(lambda pairs: b"{" + b",".join(b'"%b":%b' % pair for pair in pairs) + b"}"),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda parts: b"[" + b",".join(parts) + b"]")
+        | st.lists(
+            st.tuples(st.sampled_from([b"id", b"type", b"interactionId", b"suggestions", b"\xff"]), inner), max_size=4
+        ).map(lambda pairs: b"{" + b",".join(b'"%b":%b' % pair for pair in pairs) + b"}")
+    ),
     max_leaves=10,
 )
 _SPLICED = st.tuples(
-    st.sampled_from(_small), st.sampled_from(_small), st.integers(0, 2_000), st.integers(0, 2_000), st.binary(max_size=6)
+    st.sampled_from(_small),
+    st.sampled_from(_small),
+    st.integers(0, 2_000),
+    st.integers(0, 2_000),
+    st.binary(max_size=6),
 ).map(lambda cut: cut[0][: cut[2]] + cut[4] + cut[1][cut[3] :])
 _ANY = st.one_of(st.binary(max_size=400), _JSON, _SPLICED)
 _FRAMES = _ANY | _ANY.map(lambda data: gzip.compress(data, mtime=0))
@@ -142,24 +163,24 @@ def test_whatever_is_let_through_the_ranker_can_tell(data: bytes) -> None:
             assert error.dlq_class == "schema"
 
 
-def test_ids_without_end_take_bounded_memory() -> None:
+def test_interactions_without_end_take_bounded_memory() -> None:
     """A socket that brings another interaction with each frame fills no table without a bound."""
     session, raw = Session(), RawRecords(topic="raw-suggestions", partitions=12)
 
-    def bring(numbers: range) -> None:
-        for number in numbers:
-            received = session.receive(frame(interaction_id=b'"%0256d"' % number))
-            assert isinstance(received, Suggestions)
-            raw.make(received, at_ms=_AT_MS)
+    def bring(numbers: range) -> int:
+        tracemalloc.start()
+        try:
+            for number in numbers:
+                received = session.receive(frame(interaction_id=b'"%0256d"' % number))
+                assert isinstance(received, Suggestions)
+                raw.make(received, at_ms=_AT_MS)
+            return tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
 
-    bring(range(140_000))
-    tracemalloc.start()
-    try:
-        bring(range(140_000, 210_000))
-        grown, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    print(grown)
+    assert bring(range(20_000)) < 64 * 1024 * 1024
+    # From here on what is remembered anew takes the place of what is forgotten, but for the memory of equal frames.
+    assert bring(range(20_000, 22_000)) < 8 * 1024 * 1024
 
 
 def test_the_corpus_has_a_frame_of_each_outcome() -> None:

@@ -110,7 +110,8 @@ async def books_of(
 
 def assert_balanced(books: Sequence[Line]) -> None:
     """Every line balances, and none of them is empty: there was something to count."""
-    assert [line for line in books if not line.ok] == []
+    wrong = [f"{line.line}: missing {line.missing[:5]}, doubled {line.doubled[:5]}" for line in books if not line.ok]
+    assert not wrong, "\n".join(wrong)
     assert [line.line for line in books if not line.left] == []
 
 
