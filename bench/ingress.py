@@ -257,7 +257,7 @@ async def _until(is_so: Callable[[], Awaitable[bool]], *, every_s: float = 0.05)
             await asyncio.sleep(every_s)
 
 
-async def measure(bench: Bench, arguments: argparse.Namespace) -> list[Measured]:
+async def measure(bench: Bench, arguments: argparse.Namespace) -> list[Measured]:  # noqa: C901 - the bench's own table of contents
     """Everything that was asked for, side by side."""
     told: list[Measured] = []
 

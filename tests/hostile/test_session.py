@@ -92,7 +92,7 @@ def test_what_is_written_to_raw_suggestions_is_ranked_or_set_aside(name: str) ->
         try:
             ranked = ranking.rank(received.value, at_ms=_AT_MS, options=ranking.Options())
         except MalformedError as error:
-            assert error.dlq_class in {"decode", "schema"}
+            assert error.dlq_class in {"decode", "schema"}  # noqa: PT017 - it may as well not be raised
         else:
             assert ranked.value is None or json.loads(ranked.value)["interactionId"] == received.interaction_id
 
@@ -140,7 +140,7 @@ _FRAMES = _ANY | _ANY.map(lambda data: gzip.compress(data, mtime=0))
 
 @given(frames=st.lists(_FRAMES, max_size=12))
 def test_any_frames_in_any_order_are_received(frames: list[bytes]) -> None:
-    """Nothing is raised, each is one of the four things, and what came before changes nothing but the count of equals."""
+    """Nothing is raised, each is one of the four things; what came before changes the count of equals alone."""
     session = Session()
     for data in frames:
         received = session.receive(data)
@@ -160,7 +160,7 @@ def test_whatever_is_let_through_the_ranker_can_tell(data: bytes) -> None:
         try:
             ranking.rank(received.value, at_ms=_AT_MS, options=ranking.Options())
         except MalformedError as error:
-            assert error.dlq_class == "schema"
+            assert error.dlq_class == "schema"  # noqa: PT017 - it may as well not be raised
 
 
 def test_interactions_without_end_take_bounded_memory() -> None:
@@ -171,16 +171,16 @@ def test_interactions_without_end_take_bounded_memory() -> None:
         tracemalloc.start()
         try:
             for number in numbers:
-                received = session.receive(frame(interaction_id=b'"%0256d"' % number))
+                received = session.receive(frame(interaction_id=b'"%064d"' % number))
                 assert isinstance(received, Suggestions)
                 raw.make(received, at_ms=_AT_MS)
             return tracemalloc.get_traced_memory()[0]
         finally:
             tracemalloc.stop()
 
-    assert bring(range(20_000)) < 64 * 1024 * 1024
+    assert bring(range(17_000)) < 48 * 1024 * 1024
     # From here on what is remembered anew takes the place of what is forgotten, but for the memory of equal frames.
-    assert bring(range(20_000, 22_000)) < 8 * 1024 * 1024
+    assert bring(range(17_000, 18_000)) < 8 * 1024 * 1024
 
 
 def test_the_corpus_has_a_frame_of_each_outcome() -> None:
