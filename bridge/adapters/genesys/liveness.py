@@ -11,10 +11,12 @@ from bridge.adapters.genesys.opening import CLOSE_TIMEOUT_S
 from bridge.adapters.genesys.shared import Shared
 
 _TICK_S = 1.0
+# Pongs are written without waiting. Beyond it the peer pings and does not read them, and they would fill the memory.
+_MAX_UNSENT_BYTES = 1024 * 1024
 
 
 class Liveness:
-    """Drops a connection from which nothing comes any more, pongs included.
+    """Drops a connection from which nothing comes any more, pongs included, or whose peer does not read.
 
     `frames` is how many have been read, `is_paused` whether reading is: while we don't read, a pong that has come is
     not seen, so the peer's silence is our own doing. `on_tick` is called about once a second.
@@ -47,7 +49,9 @@ class Liveness:
             await self._sleep(self._tick_s)
             self._on_tick()
             silent_s = self._monotonic() - heard_at_s
-            if self._is_paused() or frames != self._frames() or _has_come(pong):
+            if self._connection.transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
+                self.drop()
+            elif self._is_paused() or frames != self._frames() or _has_come(pong):
                 heard_at_s, frames, pong = self._monotonic(), self._frames(), None
             elif silent_s >= self._idle_timeout_s:
                 self.drop()

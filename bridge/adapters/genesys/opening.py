@@ -25,8 +25,9 @@ from bridge.ports import Clock
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 CLOSE_TIMEOUT_S = 2.0
-# Small, so that a reader that pauses is felt by the peer, over TCP, after few frames.
-_MAX_QUEUED_FRAMES = 16
+# Small, so that a reader that pauses is felt by the peer, over TCP, after few frames, and so that few of the largest
+# are held.
+_MAX_QUEUED_FRAMES = 4
 # A socket is replaced once for each token: so it must not begin with its token's life.
 _ROTATION_SHARE = 0.5
 
