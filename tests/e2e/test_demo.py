@@ -13,6 +13,7 @@ from tests.cli.processes import bridge_beside
 pytestmark = pytest.mark.e2e  # It brings its own broker.
 
 _LINES = [
+    "frames sent = raw + dead letters + lost inside a told gap",
     "raw = ranked + withheld + superseded + dead letters",
     "ranked = suggestions_retrieved",
     "clicks sent = counted + repeated + dead letters",
