@@ -37,7 +37,7 @@ def bodies(interactions: int, *, count: int) -> list[bytes]:
     """The JSON of `count` frames, about 1.6 KB each; the interactions take turns."""
     chance = Random(7)
     ids = interaction_ids(interactions)
-    frames = []
+    frames: list[bytes] = []
     while len(frames) < count:
         serial = len(frames)
         one = suggestions_frame(interaction_id=ids[serial % interactions], serial=serial, at_ms=0, chance=chance)

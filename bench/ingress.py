@@ -1,20 +1,24 @@
-"""`bridge run ingress` beside the floor, on Apache Kafka: `make bench-ingress`, or `python -m bench.ingress --help`.
+"""`make bench-ingress`: our real process beside the plainest loop that carries a frame, on real Kafka.
 
-Both carry the same frames from the same source (`bench/source.py`) to a topic of 12 partitions with the same
-compression. They take turns, so that what else the machine does hits both. Prints a table, and with `--json` one line
-for each measurement.
+    python -m bench.ingress [--what throughput latency stall] [--kinds text gzip] [--interactions 50 2000] [--rounds 3]
+
+Both sides carry the same frames (1.6 KB on average) from the same source (`bench/source.py`) to a topic of 12
+partitions with the same compression, in turn, so that what else the machine does hits both; each as a process of its
+own, measured from outside. Each measurement is told as a line of JSON on standard error; at the end comes a table.
 """
 
 import argparse
 import asyncio
 import json
-import statistics
+import logging
+import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 import httpx
@@ -23,26 +27,18 @@ from aiokafka.structs import OffsetAndMetadata
 
 from bench.frames import interaction_ids, mark_in
 from bench.processes import Watched, running
+from bench.report import Measured, machine, table
 from tests.broker import KafkaBroker
 
 _PARTITIONS = 12
 _WARM_UP_FRAMES = 10_000
 _DEADLINE_S = 300.0
-_SIDES = ("floor", "bridge")
 _MIB = 1024 * 1024
+_FLOORS = {"floor": 0.0, "floor, 5 ms linger": 5.0}
 # Nothing ranks here: only an open valve lets ingress run at its own speed. It is sampled as ever.
 _WIDE_VALVE = {"BRIDGE_VALVE__CLOSE_ABOVE_RECORDS": "100000000"}
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """One measurement: what was measured, of which side, in which round."""
-
-    side: str
-    kind: str
-    interactions: int
-    round: int
-    values: Mapping[str, float]
+_Values = Mapping[str, float]
 
 
 class Bench:
@@ -53,9 +49,7 @@ class Bench:
         self._folder = folder
         self._arguments = arguments
 
-    # -- what is measured ----------------------------------------------------------------------------------------------
-
-    async def throughput(self, side: str, kind: str, interactions: int) -> Mapping[str, float]:
+    async def throughput(self, side: str, kind: str, interactions: int) -> _Values:
         """As fast as it goes: frames a second until Kafka has the last one, CPU, memory."""
         frames = self._arguments.frames
         async with self._carrying(side, interactions) as one:
@@ -64,37 +58,30 @@ class Bench:
             await one.carry(kind, frames=frames)
             seconds = time.monotonic() - started_s
             return {
-                "frames_per_s": frames / seconds,
-                "cpu_s_per_100k": (one.process.cpu_s - cpu_s) * 100_000 / frames,
-                "peak_rss_mib": one.process.peak_rss_bytes / _MIB,
+                "frames/s": frames / seconds,
+                "CPU s / 100,000": (one.process.cpu_s - cpu_s) * 100_000 / frames,
+                "peak RSS, MiB": one.process.peak_rss_bytes / _MIB,
             }
 
-    async def latency(self, side: str, kind: str, interactions: int) -> Mapping[str, float]:
+    async def latency(self, side: str, kind: str, interactions: int) -> _Values:
         """At 500 frames a second: milliseconds from the server's send until a consumer has the record."""
         per_s = self._arguments.per_s
         frames = int(per_s * self._arguments.latency_s)
         async with self._carrying(side, interactions) as one:
             await one.carry(kind, frames=_WARM_UP_FRAMES)
-            cpu_s = one.process.cpu_s
             async with asyncio.TaskGroup() as tasks:
                 seen = tasks.create_task(one.latencies_ms(frames))
                 await one.consuming.wait()
                 await one.send(kind, frames=frames, per_s=per_s)
-            cpu_s = one.process.cpu_s - cpu_s
             # The first second warms up the paths that a full stream does not take.
             latencies = sorted(seen.result()[int(per_s) :])
-            return {
-                "p50_ms": latencies[len(latencies) // 2],
-                "p99_ms": latencies[len(latencies) * 99 // 100],
-                "p999_ms": latencies[len(latencies) * 999 // 1000],
-                "cpu_s_per_100k": cpu_s * 100_000 / frames,
-            }
+            return {f"p{share:g}, ms": latencies[int(len(latencies) * share / 100)] for share in (50, 99, 99.9)}
 
-    async def stall(self, overflow: str) -> Mapping[str, float]:
+    async def stall(self, overflow: str, interactions: int) -> _Values:
         """The ranker stands still while 500 frames a second come: by how much does the memory grow?"""
-        per_s, seconds = self._arguments.per_s, self._arguments.stall_s
-        more = {"BRIDGE_INGRESS__OVERFLOW": overflow, "BRIDGE_INGRESS__HOLD_MAX_BYTES": str(self._arguments.hold_bytes)}
-        async with self._carrying("bridge", self._arguments.interactions[0], more=more) as one:
+        per_s, seconds, bound = self._arguments.per_s, self._arguments.stall_s, self._arguments.hold_bytes
+        more = {"BRIDGE_INGRESS__OVERFLOW": overflow, "BRIDGE_INGRESS__HOLD_MAX_BYTES": str(bound)}
+        async with self._carrying("bridge", interactions, more=more) as one:
             await one.send("text", frames=int(per_s * 4), per_s=per_s)
             before, peak = one.process.rss_bytes, 0
             async with asyncio.TaskGroup() as tasks:
@@ -103,11 +90,11 @@ class Bench:
                     await asyncio.wait([sending], timeout=0.5)
                     peak = max(peak, one.process.rss_bytes)
             return {
-                "rss_before_mib": before / _MIB,
-                "rss_growth_mib": (peak - before) / _MIB,
-                "bound_mib": self._arguments.hold_bytes / _MIB,
+                "sent": per_s * (4 + seconds),
                 "written": await one.ends() - one.started_at,
-                "sent": per_s * (seconds + 4),
+                "RSS before, MiB": before / _MIB,
+                "RSS growth, MiB": max(0, peak - before) / _MIB,
+                "hold_max_bytes, MiB": bound / _MIB,
             }
 
     # -- what runs -----------------------------------------------------------------------------------------------------
@@ -116,14 +103,13 @@ class Bench:
     async def _carrying(
         self, side: str, interactions: int, *, more: Mapping[str, str] = _WIDE_VALVE
     ) -> AsyncIterator["Carrying"]:
-        prefix = f"{side}-{interactions}-"
+        prefix = f"{side.partition(',')[0]}-{interactions}-"
         topic = f"{prefix}raw-suggestions"
         await self._apply_topics(prefix)
         await self._commit_for_ranker(prefix, topic)
-        source_log = self._folder / "source.log"
         arguments = ("--interactions", str(interactions))
         async with (
-            running("bench.source", *arguments, log=source_log) as (_, output),
+            running("bench.source", *arguments, log=self._folder / "source.log") as (_, output),
             AIOKafkaConsumer(bootstrap_servers=self._servers, auto_offset_reset="latest") as consumer,
         ):
             base_url = (await output.readline()).decode().strip()
@@ -141,31 +127,30 @@ class Bench:
         self, side: str, base_url: str, *, prefix: str, interactions: int, more: Mapping[str, str]
     ) -> AsyncIterator[Watched]:
         log = self._folder / f"{side}.log"
-        if side == "bridge":
-            environment = self._environment(prefix) | {
-                "BRIDGE_GENESYS__BASE_URL": base_url,
-                "BRIDGE_GENESYS__CLIENT_ID": "client",
-                "BRIDGE_GENESYS__CLIENT_SECRET": "secret",
-                "BRIDGE_GENESYS__CONTENT_LIBRARY_ID": "library",
-                "BRIDGE_INGRESS__INTERACTIONS": json.dumps(interaction_ids(interactions)),
-                "BRIDGE_KAFKA__RAW_COMPRESSION": self._arguments.compression,
-                "BRIDGE_HTTP__PORT": "0",
-                **more,
+        if side in _FLOORS:
+            arguments = {
+                "bootstrap-servers": self._servers,
+                "base-url": base_url,
+                "topic": f"{prefix}raw-suggestions",
+                "interactions": interactions,
+                "compression": self._arguments.compression,
+                "linger-ms": _FLOORS[side],
             }
-            async with running("bridge", "run", "ingress", log=log, environment=environment) as (process, _):
+            spelled = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
+            async with running("bench.floor_ingress", *spelled, log=log) as (process, _):
                 yield process
             return
-        linger_ms = {"floor": 0.0, "floor-linger": 5.0}[side]
-        arguments = {
-            "bootstrap-servers": self._servers,
-            "base-url": base_url,
-            "topic": f"{prefix}raw-suggestions",
-            "interactions": interactions,
-            "compression": self._arguments.compression,
-            "linger-ms": linger_ms,
+        environment = self._environment(prefix) | {
+            "BRIDGE_GENESYS__BASE_URL": base_url,
+            "BRIDGE_GENESYS__CLIENT_ID": "client",
+            "BRIDGE_GENESYS__CLIENT_SECRET": "secret",
+            "BRIDGE_GENESYS__CONTENT_LIBRARY_ID": "library",
+            "BRIDGE_INGRESS__INTERACTIONS": json.dumps(interaction_ids(interactions)),
+            "BRIDGE_KAFKA__RAW_COMPRESSION": self._arguments.compression,
+            "BRIDGE_HTTP__PORT": "0",
+            **more,
         }
-        spelled = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
-        async with running("bench.floor_ingress", *spelled, log=log) as (process, _):
+        async with running("bridge", "run", "ingress", log=log, environment=environment) as (process, _):
             yield process
 
     def _environment(self, prefix: str) -> dict[str, str]:
@@ -176,13 +161,12 @@ class Bench:
         }
 
     async def _apply_topics(self, prefix: str) -> None:
-        environment = self._environment(prefix)
         log = self._folder / "topics.log"
-        async with running("bridge", "topics", "apply", log=log, environment=environment) as (_, output):
+        async with running("bridge", "topics", "apply", log=log, environment=self._environment(prefix)) as (_, output):
             await output.read()
 
     async def _commit_for_ranker(self, prefix: str, topic: str) -> None:
-        """A position for the ranker: from here on it stands still, and its lag is known and grows."""
+        """A position for the ranker: from here on it stands still, so that its lag is known and grows."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self._servers, group_id=f"{prefix}ranker")
         partitions = [TopicPartition(topic, number) for number in range(_PARTITIONS)]
         await consumer.start()
@@ -234,14 +218,12 @@ class Carrying:
         self._consumer.resume(*self._partitions)
         self.consuming.set()
         latencies: list[float] = []
-        async with asyncio.timeout(_DEADLINE_S + frames / self._least_per_s):
+        async with asyncio.timeout(_DEADLINE_S):
             while len(latencies) < frames:
                 batches = await self._consumer.getmany(timeout_ms=1000)
                 now_us = time.time_ns() / 1000
                 latencies += [(now_us - mark_in(one.value)) / 1000 for batch in batches.values() for one in batch]
         return latencies
-
-    _least_per_s = 100.0
 
     async def _has(self, enough: int) -> bool:
         return await self.ends() >= enough
@@ -257,74 +239,59 @@ async def _until(is_so: Callable[[], Awaitable[bool]], *, every_s: float = 0.05)
             await asyncio.sleep(every_s)
 
 
-async def measure(bench: Bench, arguments: argparse.Namespace) -> list[Measured]:  # noqa: C901 - the bench's own table of contents
-    """Everything that was asked for, side by side."""
+_Work = tuple[str, str, int, int, Awaitable[_Values]]
+
+
+def _all_work(bench: Bench, arguments: argparse.Namespace) -> Iterator[_Work]:
+    """Side, what, interactions, round, and the measurement to wait for."""
+    for what in arguments.what:
+        if what == "stall":
+            interactions = max(arguments.interactions)
+            for overflow in ("write", "shed"):
+                yield "bridge", f"stall, `{overflow}`", interactions, 0, bench.stall(overflow, interactions)
+        else:
+            yield from _in_turns(bench, arguments, what)
+
+
+def _in_turns(bench: Bench, arguments: argparse.Namespace, what: str) -> Iterator[_Work]:
+    """The sides take turns, and turns in beginning."""
+    work = bench.throughput if what == "throughput" else bench.latency
+    pace = "" if what == "throughput" else f", {arguments.per_s:g}/s"
+    sides = [*_FLOORS, "bridge"] if arguments.linger else ["floor", "bridge"]
+    for interactions, kind, number in product(arguments.interactions, arguments.kinds, range(arguments.rounds)):
+        for side in sides if number % 2 == 0 else reversed(sides):
+            yield side, f"{kind}{pace}", interactions, number, work(side, kind, interactions)
+
+
+async def measure(bench: Bench, arguments: argparse.Namespace) -> Sequence[Measured]:
+    """Everything that was asked for."""
     told: list[Measured] = []
-
-    def tell(side: str, kind: str, interactions: int, number: int, values: Mapping[str, float]) -> None:
-        one = Measured(side=side, kind=kind, interactions=interactions, round=number, values=values)
-        told.append(one)
-        sys.stderr.write(json.dumps(asdict(one)) + "\n")
-
-    sides = [*_SIDES, *(["floor-linger"] if arguments.linger else [])]
-    for interactions in arguments.interactions:
-        for kind in arguments.kinds:
-            for number in range(arguments.rounds):
-                for side in sides if number % 2 == 0 else reversed(sides):
-                    if "throughput" in arguments.what:
-                        values = await bench.throughput(side, kind, interactions)
-                        tell(side, kind, interactions, number, values)
-                    if "latency" in arguments.what:
-                        values = await bench.latency(side, kind, interactions)
-                        tell(side, f"{kind} at {arguments.per_s:g}/s", interactions, number, values)
-    if "stall" in arguments.what:
-        for overflow in ("write", "shed"):
-            values = await bench.stall(overflow)
-            tell("bridge", f"stall, {overflow}", arguments.interactions[0], 0, values)
+    for side, what, interactions, number, work in _all_work(bench, arguments):
+        values = await work
+        load = os.getloadavg()[0]
+        told.append(Measured(side=side, what=what, interactions=interactions, round=number, load=load, values=values))
+        print(json.dumps(asdict(told[-1])), file=sys.stderr, flush=True)
     return told
 
 
-def table(told: Sequence[Measured]) -> str:
-    """The medians, with the least and the greatest, and the ratio to the floor round by round, in Markdown."""
-    lines = ["| frames | interactions | figure | floor | bridge | bridge / floor |", "|---|---|---|---|---|---|"]
-    groups: dict[tuple[str, int, str], dict[str, list[float]]] = {}
-    for one in told:
-        for name, value in one.values.items():
-            groups.setdefault((one.kind, one.interactions, name), {}).setdefault(one.side, []).append(value)
-    for (kind, interactions, name), by_side in groups.items():
-        floor, ours = by_side.get("floor", []), by_side.get("bridge", [])
-        ratios = [mine / least for mine, least in zip(ours, floor, strict=False)]
-        cells = (kind, str(interactions), name, _spread(floor), _spread(ours), _spread(ratios))
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _spread(values: Sequence[float]) -> str:
-    if not values:
-        return ""
-    median = statistics.median(values)
-    return f"{_short(median)} ({_short(min(values))}..{_short(max(values))})" if len(values) > 1 else _short(median)
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
-
-
 def main() -> None:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--what", nargs="+", default=["throughput", "latency", "stall"])
-    parser.add_argument("--kinds", nargs="+", default=["text", "gzip"])
+    """Parses the line and runs the bench on a broker of its own."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--what", nargs="+", choices=["throughput", "latency", "stall"])
+    parser.add_argument("--kinds", nargs="+", default=["text", "gzip"], choices=["text", "gzip"])
     parser.add_argument("--interactions", nargs="+", type=int, default=[50, 2000])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--frames", type=int, default=200_000)
-    parser.add_argument("--per-s", type=float, default=500.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--frames", type=int, default=200_000, help="for throughput; a multiple of 1,000")
+    parser.add_argument("--per-s", type=float, default=500.0, help="frames a second for latency and stall")
     parser.add_argument("--latency-s", type=float, default=20.0)
     parser.add_argument("--stall-s", type=float, default=300.0)
-    parser.add_argument("--hold-bytes", type=int, default=64 * _MIB)
+    parser.add_argument("--hold-bytes", type=int, default=64 * _MIB, help="the buffer's bound in the stall")
     parser.add_argument("--compression", default="zstd")
     parser.add_argument("--linger", action="store_true", help="also the floor with 5 ms of linger")
     arguments = parser.parse_args()
+    arguments.what = arguments.what or ["throughput", "latency", "stall"]
+    # aiokafka warns of each retry while new topics get their leaders.
+    logging.disable(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="bench-ingress-") as name:
         folder = Path(name)
         with KafkaBroker(folder / "kafka") as broker:
@@ -332,9 +299,10 @@ def main() -> None:
                 told = asyncio.run(measure(Bench(broker.bootstrap_servers, folder, arguments), arguments))
             except BaseException:
                 for log in sorted(folder.glob("*.log")):
-                    sys.stderr.write(f"-- {log.name}\n{log.read_text()[-2000:]}\n")
+                    print(f"-- {log.name}\n{log.read_text()[-2000:]}", file=sys.stderr)
                 raise
-    sys.stdout.write(table(told) + "\n")
+    loads = [one.load for one in told]
+    print(f"{machine()}; load {min(loads):.1f} to {max(loads):.1f}\n\n{table(told)}")
 
 
 if __name__ == "__main__":

@@ -10,13 +10,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bridge.core.records import X_SOURCE, Record, digest, header_of, identity_of, source_of, time_of
+from bridge.core.missed import Excuse, MissedTold, excuses_of, summed_up
+from bridge.core.records import X_SOURCE, Record, digest, header_of, identity_of, source_of
 from bridge.core.recount import recount, spell
-from bridge.core.times import from_rfc3339
 from bridge.core.topics import Topics
-
-# A frame that was lost may have been on its way when the last one before it was received.
-_ON_ITS_WAY_MS = 1_000
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,25 +114,41 @@ def compare(line: str, left: Iterable[str], right: Iterable[str]) -> Line:
     )
 
 
-def _frames_line(accounts: Accounts, read: "_Read") -> Line:
-    # Frames are compared by their bytes, and told by their serial.
-    told = {frame.digest: f"frame {frame.serial}" for frame in accounts.frames}
-    raw = [digest(record.value or b"") for record in accounts.records[accounts.topics.raw_suggestions]]
-    dead = [
-        digest(letter.value or b"") for letter in accounts.records[accounts.topics.dlq_ingress] if _is_frame(letter)
-    ]
-    arrived = Counter(raw) + Counter(dead)
+def missed(accounts: Accounts) -> list[MissedTold]:
+    """What was told as missed, by event and cause, and how many frames were in fact lost within."""
+    return summed_up(_missing(accounts, _Read(accounts)).excuses)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Missing:
+    """The digests of frames that became raw records or dead letters, and of those whose loss was told."""
+
+    arrived: Sequence[str]
+    lost: Sequence[str]
+    excuses: Mapping[str, Sequence[Excuse]]
+
+
+def _missing(accounts: Accounts, read: "_Read") -> _Missing:
+    arrived = [digest(record.value or b"") for record in read.frames()]
+    left = Counter(arrived)
     lost: list[str] = []
     excuses = read.excuses()
     for frame in accounts.frames:
-        if arrived[frame.digest] > 0:
-            arrived[frame.digest] -= 1
-        elif any(excuse.covers(frame) for excuse in excuses.get(frame.interaction_id or "", ())):
+        if left[frame.digest] > 0:
+            left[frame.digest] -= 1
+        elif any(excuse.covers(frame.at_ms) for excuse in excuses.get(frame.interaction_id or "", ())):
             lost.append(frame.digest)
+    return _Missing(arrived=arrived, lost=lost, excuses=excuses)
+
+
+def _frames_line(accounts: Accounts, read: "_Read") -> Line:
+    # Frames are compared by their bytes, and told by their serial.
+    told = {frame.digest: f"frame {frame.serial}" for frame in accounts.frames}
+    missing = _missing(accounts, read)
     return compare(
-        f"frames sent = raw + dead letters + lost inside a told gap ({len(lost)})",
+        f"frames sent = raw + dead letters + lost inside a told gap ({len(missing.lost)})",
         (told[frame.digest] for frame in accounts.frames),
-        (told.get(one, f"a frame that nobody sent ({one})") for one in [*raw, *dead, *lost]),
+        (told.get(one, f"a frame that nobody sent ({one})") for one in [*missing.arrived, *missing.lost]),
     )
 
 
@@ -146,11 +159,7 @@ def _is_frame(letter: Record) -> bool:
 
 class _Audit(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     event: str
-    interaction_id: str = ""
     export_id: str = ""
-    frames: int = 0
-    to: str | int | None = None
-    from_: str | int | None = msgspec.field(name="from", default=None)
 
 
 class _Kept(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -163,23 +172,6 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     interaction_id: str
     acceptance_rate: float
-
-
-@dataclass(slots=True, kw_only=True)
-class _Excuse:
-    """An interval in which frames may be missing, and how many (None: any number)."""
-
-    from_ms: int
-    to_ms: int
-    left: int | None
-
-    def covers(self, frame: FrameSent) -> bool:
-        """Whether this excuses that the frame is missing; it is then used up by one."""
-        if not self.from_ms <= frame.at_ms <= self.to_ms or self.left == 0:
-            return False
-        if self.left is not None:
-            self.left -= 1
-        return True
 
 
 class _Read:
@@ -218,24 +210,14 @@ class _Read:
             one for one in self._records[self._topics.dlq_exports] if header_of(one, "x-dlq-class") == b"http-refused"
         )
 
-    def excuses(self) -> dict[str, list["_Excuse"]]:
-        """What was told as perhaps missed (`reception_gap`) or as dropped (`suggestions_shed`), by interaction.
+    def frames(self) -> Iterator[Record]:
+        """What came of frames: raw records and dead letters."""
+        yield from self._records[self._topics.raw_suggestions]
+        yield from filter(_is_frame, self._records[self._topics.dlq_ingress])
 
-        A gap without a beginning begins with the last frame that had arrived before its end. A shed excuses as many
-        frames as it tells, a gap any number.
-        """
-        times: dict[str, list[int]] = {}
-        for record in self._records[self._topics.raw_suggestions]:
-            times.setdefault((record.key or b"").decode(errors="replace"), []).append(time_of(record))
-        excuses: dict[str, list[_Excuse]] = {}
-        for _, event in self._audit:
-            if event.event in {"reception_gap", "suggestions_shed"}:
-                to_ms = _ms(event.to, 2**62)
-                last_ms = max((at_ms for at_ms in times.get(event.interaction_id, ()) if at_ms < to_ms), default=0)
-                left = event.frames if event.event == "suggestions_shed" else None
-                excuse = _Excuse(from_ms=_ms(event.from_, last_ms) - _ON_ITS_WAY_MS, to_ms=to_ms, left=left)
-                excuses.setdefault(event.interaction_id, []).append(excuse)
-        return excuses
+    def excuses(self) -> dict[str, list[Excuse]]:
+        told = ((audit.event, record) for record, audit in self._audit)
+        return excuses_of(told, self._records[self._topics.raw_suggestions])
 
     def acceptances(self) -> Iterator[str]:
         latest = {record.key: record for record in self._records[self._topics.interaction_acceptance]}
@@ -259,7 +241,3 @@ def _source(record: Record) -> str:
 def _origin(record: Record) -> str:
     names = ("topic", "partition", "offset")
     return "/".join((header_of(record, f"__connect.errors.{name}") or b"?").decode() for name in names)
-
-
-def _ms(spelled: str | int | None, otherwise: int) -> int:
-    return from_rfc3339(spelled) if isinstance(spelled, str) else otherwise

@@ -17,16 +17,20 @@ from bridge.adapters.kafka import clients as kafka
 from bridge.adapters.kafka import topics as kafka_topics
 from bridge.adapters.kafka.clients import Clients, group_of
 from bridge.adapters.kafka.lag import KafkaLag
+from bridge.adapters.kafka.verify import verify
 from bridge.app import WORKERS, App, mendable_in
 from bridge.client import AgentAssistStream
 from bridge.core import valve
-from bridge.core.books import Line, balance
+from bridge.core.books import Line, balance, missed
 from bridge.core.errors import StartError
 from bridge.core.events.kinds import Event
+from bridge.core.missed import MissedTold
 from bridge.core.topics import Options as TopicOptions
 from bridge.core.topics import Topics, plans_of, topics_of
+from bridge.core.verify_findings import Report
 from bridge.demo.accounts import Seen, read_topics
 from bridge.demo.broker import EmbeddedBroker
+from bridge.demo.ladder import LadderTold
 from bridge.demo.recovery import FaultTold, tell
 from bridge.demo.timeline import PlannedFault, plan
 from bridge.demo.watch import Show, Watch, percentile
@@ -46,11 +50,22 @@ _SETTLE_S = 60.0
 _LOOK_EVERY_S = 0.1
 
 
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
+    """What `bridge verify` says of the same topics: it knows nothing of the counterparts, and sees record by record."""
+
+    balanced: bool
+    records: int
+    offenders: list[str]
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a demo, as `--json` prints it."""
+    """What came of a demo, as `--json` prints it. `balanced`: each line of the books, and `verified`."""
 
     balanced: bool
     books: list[Line]
+    gaps: list[MissedTold]
+    ladder: LadderTold
+    verified: Verified
     faults: list[FaultTold]
     latency_ms: Mapping[str, Mapping[str, float]]
     counts: Mapping[str, int]
@@ -130,7 +145,9 @@ def _settings(servers: str, *, genesys: GenesysSimulator, kmp_simulator: KmpSimu
             content_library_id=LIBRARIES[0].id,
         ),
         ingress=ingress.Options(
-            interactions=tuple(f"interaction-{number:02}" for number in range(1, INTERACTIONS + 1))
+            interactions=tuple(f"interaction-{number:02}" for number in range(1, INTERACTIONS + 1)),
+            # So short that the burst's pause reaches its bound: frames are read and written on, and nothing is lost.
+            pause_max_s=0.25,
         ),
         # So tight that a burst of a second closes it.
         valve=valve.Options(close_above_records=150, reopen_at_records=50, sample_every_s=0.05, min_dwell_s=0.5),
@@ -165,7 +182,8 @@ async def _play(stage: _Stage, faults: Sequence[PlannedFault], *, seconds: float
         posts=stage.kmp.posts,
         records=await read_topics(stage.clients, stage.topics),
     )
-    return _result(stage, faults, seen, started_ms=started_ms)
+    report = await verify(stage.clients, stage.topics)
+    return _result(stage, faults, seen, report, started_ms=started_ms)
 
 
 async def _until_ready(stage: _Stage, running: asyncio.Task[int]) -> None:
@@ -238,11 +256,19 @@ async def _follow(stage: _Stage) -> None:
             stage.watch.last_list = f"{batch.interaction_id}: {top.title} ({top.confidence}) and {more} more"
 
 
-def _result(stage: _Stage, faults: Sequence[PlannedFault], seen: Seen, *, started_ms: int) -> Result:
-    books = balance(seen.accounts())
+def _result(stage: _Stage, faults: Sequence[PlannedFault], seen: Seen, report: Report, *, started_ms: int) -> Result:
+    accounts = seen.accounts()
+    books = balance(accounts)
     return Result(
-        balanced=all(line.ok for line in books),
+        balanced=all(line.ok for line in books) and report.balanced,
         books=books,
+        gaps=missed(accounts),
+        ladder=stage.watch.ladder.told(),
+        verified=Verified(
+            balanced=report.balanced,
+            records=report.records,
+            offenders=[f"{one.topic}/{one.partition}/{one.offset}: {one.what}" for one in report.offenders],
+        ),
         faults=tell(faults, seen, started_ms=started_ms, valve=stage.watch.valve),
         latency_ms={
             "frame_to_ranked": _figures(list(stage.agents.latencies_ms)),

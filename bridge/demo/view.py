@@ -12,7 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from bridge.core.books import Line
-from bridge.demo.play import Result
+from bridge.core.missed import MissedTold
+from bridge.demo.ladder import LadderTold
+from bridge.demo.play import Result, Verified
 from bridge.demo.recovery import FaultTold
 from bridge.demo.watch import FaultSeen, Show, Snapshot
 
@@ -41,19 +43,22 @@ def lines(console: Console) -> Iterator[Show]:
 
 
 def picture(snapshot: Snapshot) -> RenderableType:
-    """The whole live view."""
+    """The whole live view; it fits a terminal of 80 columns and 24 lines."""
     return Panel(
         Group(_progress(snapshot), Text(), _side_by_side(_hops(snapshot), _faults(snapshot)), Text(), _last(snapshot)),
         title="bridge demo",
         subtitle=snapshot.phase,
-        padding=(1, 2),
+        padding=(0, 1),
     )
 
 
 def print_result(console: Console, result: Result) -> None:
     """The books, the faults and the figures, for people."""
     console.print(_books(result.books))
+    console.print(_gaps(result.gaps))
     console.print(_recoveries(result.faults))
+    console.print(_ladder(result.ladder))
+    console.print(_verified(result.verified))
     for name, figures in result.latency_ms.items():
         told = ", ".join(f"{of} {value:.0f} ms" for of, value in figures.items())
         console.print(f"{name.replace('_', ' ')}: {told}")
@@ -72,16 +77,16 @@ def _progress(snapshot: Snapshot) -> RenderableType:
 
 
 def _side_by_side(left: RenderableType, right: RenderableType) -> RenderableType:
-    row = Table.grid(padding=(0, 4))
+    row = Table.grid(padding=(0, 2))
     row.add_row(left, right)
     return row
 
 
 def _hops(snapshot: Snapshot) -> RenderableType:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("hop")
-    table.add_column("total", justify="right", width=8)
-    table.add_column("per s", justify="right", width=7)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("hop", no_wrap=True)
+    table.add_column("total", justify="right", min_width=7)
+    table.add_column("per s", justify="right", min_width=5)
     for count in snapshot.counts:
         table.add_row(count.name, f"{count.total:,}", f"{count.per_s:,.0f}")
     valve = Text("open", style="green") if snapshot.is_valve_open else Text("closed", style="bold red")
@@ -89,32 +94,35 @@ def _hops(snapshot: Snapshot) -> RenderableType:
     table.add_section()
     table.add_row("ranker lag", lag, "")
     table.add_row("valve", valve, "")
-    table.add_row("latency p50, p99", _latency(snapshot), "ms")
+    p50, p99 = ("-", "-") if snapshot.latency_ms is None else (f"{one:.0f}" for one in snapshot.latency_ms)
+    table.add_row("p50, p99 in ms", p50, p99)
     return table
 
 
-def _latency(snapshot: Snapshot) -> str:
-    return "-" if snapshot.latency_ms is None else "{:.0f}, {:.0f}".format(*snapshot.latency_ms)
+def _backpressure(snapshot: Snapshot) -> Text:
+    if snapshot.backpressure is None:
+        return Text("none", style="green")
+    return Text(snapshot.backpressure, style="bold yellow")
 
 
 def _faults(snapshot: Snapshot) -> RenderableType:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("fault")
-    table.add_column("at", justify="right")
-    table.add_column("", width=22)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("fault", no_wrap=True)
+    table.add_column("lasted", no_wrap=True, min_width=8)
     for fault in snapshot.faults:
-        table.add_row(fault.name, f"{fault.at_s:.0f} s", _state(fault))
+        table.add_row(fault.name, _state(fault))
     return table
 
 
 def _state(fault: FaultSeen) -> Text:
     if fault.over_after_s is not None:
-        return Text(f"over after {fault.over_after_s:.1f} s", style="green")
-    return Text("going on", style="bold yellow") if fault.has_begun else Text("to come", style="dim")
+        return Text(f"{fault.over_after_s:.1f} s", style="green")
+    return Text("going on", style="bold yellow") if fault.has_begun else Text(f"at {fault.at_s:.0f} s", style="dim")
 
 
 def _last(snapshot: Snapshot) -> RenderableType:
     table = Table.grid(padding=(0, 2))
+    table.add_row("backpressure", _backpressure(snapshot))
     table.add_row("last list", Text(snapshot.last_list, overflow="ellipsis", no_wrap=True))
     table.add_row("last click", Text(snapshot.last_click, overflow="ellipsis", no_wrap=True))
     return table
@@ -156,3 +164,38 @@ def _recoveries(faults: list[FaultTold]) -> RenderableType:
         after = "never" if fault.recovered_after_s is None else f"{fault.recovered_after_s:.1f} s"
         table.add_row(fault.name, f"{fault.at_s:.0f} s", after)
     return table
+
+
+def _gaps(gaps: list[MissedTold]) -> RenderableType:
+    table = Table(title="What the audit told as missed", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("event")
+    table.add_column("cause")
+    for name in ("told", "interactions", "longest", "frames lost within"):
+        table.add_column(name, justify="right")
+    for one in gaps:
+        counts = (f"{one.told:,}", f"{one.interactions:,}", _seconds(one.longest_s), f"{one.frames_lost:,}")
+        table.add_row(one.event, one.cause, *counts)
+    return table
+
+
+def _ladder(told: LadderTold) -> RenderableType:
+    table = Table(title="The ladder of backpressure", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("step")
+    table.add_column("times", justify="right")
+    table.add_column("longest", justify="right")
+    for step in told.steps:
+        table.add_row(step.name, f"{step.times:,}", _seconds(step.longest_s))
+    table.add_section()
+    table.add_row("most held at a time, frames", f"{told.most_held_frames:,}", "")
+    table.add_row("most held at a time, KiB", f"{told.most_held_bytes // 1024:,}", "")
+    return table
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f} s"
+
+
+def _verified(verified: Verified) -> str:
+    verdict = "balanced" if verified.balanced else "not balanced"
+    offenders = "".join(f"\n  {one}" for one in verified.offenders)
+    return f"bridge verify, from the topics alone: {verified.records:,} records, {verdict}{offenders}"

@@ -9,6 +9,7 @@ from bridge.core.events.exporter import ExportDelivered, ExportRefused
 from bridge.core.events.hops import BatchRanked, BatchTallied
 from bridge.core.events.ingress import FrameSetAside, FramesWritten, LagSampled, ValveClosed, ValveOpened
 from bridge.core.events.kinds import Event
+from bridge.demo.ladder import Ladder
 from bridge.demo.timeline import PlannedFault
 from bridge.ports import Clock
 
@@ -43,6 +44,7 @@ class Snapshot:
     counts: Sequence[Count]
     lag_records: int | None
     is_valve_open: bool
+    backpressure: str | None
     latency_ms: tuple[float, float] | None
     last_list: str
     last_click: str
@@ -59,6 +61,7 @@ class Watch:
         self.last_click = ""
         self.latencies_ms: deque[int] = deque(maxlen=200)
         self.valve: list[tuple[int, bool]] = []
+        self.ladder = Ladder(clock=clock)
         self._faults = faults
         self._seconds = seconds
         self._clock = clock
@@ -90,6 +93,7 @@ class Watch:
     def emit(self, event: Event) -> None:
         """Takes an event of a worker."""
         self._count(event)
+        self.ladder.emit(event)
         if isinstance(event, LagSampled):
             self._lag_records = event.lag_records
         elif isinstance(event, ValveClosed | ValveOpened):
@@ -110,6 +114,7 @@ class Watch:
             counts=self._counts(),
             lag_records=self._lag_records,
             is_valve_open=not self.valve or self.valve[-1][1],
+            backpressure=self.ladder.now(),
             latency_ms=_percentiles(self.latencies_ms),
             last_list=self.last_list,
             last_click=self.last_click,

@@ -7,9 +7,10 @@ import pytest
 
 from bridge.core import acceptance, ranking
 from bridge.core.acceptance import Tallies
-from bridge.core.books import Accounts, FrameSent, Line, balance, compare
+from bridge.core.books import Accounts, FrameSent, Line, balance, compare, missed
 from bridge.core.dead_letters import dead_frame, dead_letter
 from bridge.core.exports import export_of, told
+from bridge.core.missed import MissedTold
 from bridge.core.partitions import partition_of
 from bridge.core.records import Kind, NewRecord, Record, StoredRecord, digest, made_here
 from bridge.core.topics import Options as TopicOptions
@@ -107,8 +108,10 @@ class World:
         self._write(records)
 
     def books(self) -> dict[str, Line]:
-        accounts = Accounts(topics=TOPICS, frames=self.frames, clicks=self.clicks, held=self.held, records=self.records)
-        return {line.line: line for line in balance(accounts)}
+        return {line.line: line for line in balance(self.accounts())}
+
+    def accounts(self) -> Accounts:
+        return Accounts(topics=TOPICS, frames=self.frames, clicks=self.clicks, held=self.held, records=self.records)
 
     def failing(self) -> dict[str, Line]:
         return {name: line for name, line in self.books().items() if not line.ok}
@@ -293,6 +296,20 @@ def test_a_shed_excuses_as_many_frames_as_it_tells(world: World) -> None:
     world.shed("i-1", frames=1)
     line = world.books()["frames sent = raw + dead letters + lost inside a told gap (1)"]
     assert line.missing == (f"frame {len(world.frames) - 1}",)
+
+
+def test_what_was_told_as_missed_is_summed_up_by_event_and_cause(world: World) -> None:
+    world.frame("i-1", 0.9, arrives=False)
+    world.frame("i-1", 0.91)
+    world.shed("i-1", frames=1)
+    world.gap("i-2", since_ms=NOW_MS)
+    world.gap("i-2", since_ms=None)
+    assert missed(world.accounts()) == [
+        MissedTold(
+            event="reception_gap", cause="disconnected", told=2, interactions=1, longest_s=3600.0, frames_lost=0
+        ),
+        MissedTold(event="suggestions_shed", cause="kafka", told=1, interactions=1, longest_s=3600.0, frames_lost=1),
+    ]
 
 
 def test_a_moved_click_counts_as_the_one_that_was_sent() -> None:

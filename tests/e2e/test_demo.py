@@ -7,7 +7,8 @@ import sys
 import msgspec
 import pytest
 
-from bridge.demo.play import Result
+from bridge.demo import ladder
+from bridge.demo.play import INTERACTIONS, Result
 from tests.cli.processes import bridge_beside
 
 pytestmark = pytest.mark.e2e  # It brings its own broker.
@@ -38,11 +39,18 @@ async def test_the_demo_balances_and_prints_one_json_object() -> None:
     done = await bridge_beside("demo", "--seconds", "8", "--json")
     assert done.code == 0, done.stderr
     told = msgspec.json.decode(done.stdout)
-    assert set(told) == {"balanced", "books", "faults", "latency_ms", "counts"}
+    assert set(told) == {"balanced", "books", "gaps", "ladder", "verified", "faults", "latency_ms", "counts"}
     assert told["balanced"] is True
     assert all(set(line) == {"line", "left", "right", "missing", "doubled", "ok"} for line in told["books"])
     assert all(line["line"].startswith(begin) for line, begin in zip(told["books"], _LINES, strict=True))
     assert all(line["ok"] and line["left"] == line["right"] > 0 for line in told["books"])
+    assert {gap["cause"] for gap in told["gaps"]} == {"closed", "token", "stopped"}
+    assert all(gap["told"] == gap["interactions"] == INTERACTIONS for gap in told["gaps"])
+    steps = {step["name"]: step["times"] for step in told["ladder"]["steps"]}
+    assert steps[ladder.VALVE] > 0
+    assert steps[ladder.PAUSE] > 0
+    assert told["verified"]["balanced"] is True
+    assert told["verified"]["records"] > told["counts"]["frames"]
     assert {fault["name"] for fault in told["faults"]} == _FAULTS
     assert all(fault["recovered_after_s"] >= 0 and fault["at_s"] > 0 for fault in told["faults"])
     assert set(told["latency_ms"]) == {"frame_to_ranked", "click_to_kmp"}
@@ -71,3 +79,6 @@ async def test_one_list_lost_and_one_doubled_make_the_books_fail_and_each_is_nam
     assert "raw-suggestions/" in lost
     assert "raw-suggestions/" in doubled
     assert [line.line for line in result.books if line.line == "counted = exports" and line.ok]
+    assert not result.verified.balanced
+    assert any(lost in offender for offender in result.verified.offenders)
+    assert any(doubled in offender or "twice" in offender for offender in result.verified.offenders)
