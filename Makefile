@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint types layers fmt docs up down bench-ranker clean
+.PHONY: help setup demo test check format lint types layers fmt docs up down bench-ingress bench-ranker clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ up: ## the bridge beside Kafka with the simulators, in docker-compose
 
 down: ## end it; what stands on its topics stays in the volume
 	@docker compose --profile '*' down
+
+bench-ingress: $(VENV)/.installed ## ingress beside the plainest loop that carries a frame, on real Kafka
+	@$(BIN)/python -m bench.ingress
 
 bench-ranker: $(VENV)/.installed ## the ranker beside the plainest exactly-once loop, on real Kafka
 	@$(BIN)/python bench/hops.py ranker

@@ -1,5 +1,6 @@
 """What ingress writes: raw records, dead letters, audit events, nulls of expired subscriptions."""
 
+from binascii import b2a_hex
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import count
@@ -22,14 +23,12 @@ _INTERACTIONS = 16_384
 
 
 class _Interaction(NamedTuple):
-    """What all frames of one interaction have in common."""
+    """What all frames of one interaction have in common; in `headers`, `ce_id` and `ce_time` only keep their places."""
 
     key: bytes
     partition: int
-    before_id: tuple[Header, ...]
-    before_time: tuple[Header, ...]
-    after_time: tuple[Header, ...]
-    digest_start: bytes
+    headers: tuple[Header, ...]
+    digest: blake2b
     size: int
 
 
@@ -48,32 +47,35 @@ class RawRecords:
 
         Its `ce_id` is `digest(interactionId, value, occurrence)`: the same frame from another socket has the same one.
         """
-        key, partition, before_id, before_time, after_time, digest_start, size = self._interaction(frame.interaction_id)
+        key, partition, headers, digest, size = self._interaction(frame.interaction_id)
+        version, _, source, kind, _, subject, content_type = headers
         value = frame.value
         occurrence = b"%d" % frame.occurrence
-        mixed = blake2b(b"%b%d:" % (digest_start, len(value)), digest_size=16)
+        mixed = digest.copy()
+        mixed.update(b"%d:" % len(value))
         mixed.update(value)
         mixed.update(b"%d:%b" % (len(occurrence), occurrence))
         if at_ms != self._time_ms:
             self._time, self._time_ms = ("ce_time", to_rfc3339(at_ms).encode()), at_ms
-        headers = (*before_id, ("ce_id", mixed.hexdigest().encode()), *before_time, self._time, *after_time)
+        ce_id = "ce_id", b2a_hex(mixed.digest())
         record = NewRecord(
-            topic=self._topic, key=key, value=value, headers=headers, partition=partition, timestamp=at_ms
+            topic=self._topic,
+            key=key,
+            value=value,
+            headers=(version, ce_id, source, kind, self._time, subject, content_type),
+            partition=partition,
+            timestamp=at_ms,
         )
         return record, size + len(value)
 
     def _look_up(self, interaction_id: str) -> _Interaction:
         key = interaction_id.encode()
         headers = made_here(kind=Kind.RECEIVED, subject=interaction_id, at_ms=0, ce_id="0" * 32)
-        names = [name for name, _ in headers]
-        id_at, time_at = names.index("ce_id"), names.index("ce_time")
         return _Interaction(
             key=key,
             partition=partition_of(key, self._partitions),
-            before_id=headers[:id_at],
-            before_time=headers[id_at + 1 : time_at],
-            after_time=headers[time_at + 1 :],
-            digest_start=b"%d:%b" % (len(key), key),
+            headers=headers,
+            digest=blake2b(b"%d:%b" % (len(key), key), digest_size=16),
             size=NewRecord(topic=self._topic, key=key, value=b"", headers=headers).size,
         )
 
