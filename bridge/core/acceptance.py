@@ -2,7 +2,7 @@
 
 from binascii import b2a_base64
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Annotated, ClassVar
@@ -21,6 +21,9 @@ SHOWN_KEPT = 128
 CLICKS_KEPT = 64
 # Readers may drop a record whose `ce_id` they saw within this time; later it is a new one.
 REPEAT_WITHIN_MS = 30_000
+# A broker stamps a record before anybody can see it, and may stand still in between: a click can so be read after lists
+# that were appended later. It still sees none of them. A clock that was set back makes greater differences than this.
+LATE_MS = 1_000
 
 # The memory is three strings of entries of one width each, so that a record stays small in the topic and in memory:
 # a mark, 48 bits of a digest in Base64 (RFC 4648), and for a list when it was counted (hexadecimal milliseconds).
@@ -102,7 +105,16 @@ class Acceptance(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=F
             recent=Recent(lists=self.recent.lists, shown=shown, clicks=clicks),
             at_ms=at_ms,
         )
-        return Counted(after=after, matched=self._was_shown(digest, shown))
+        return Counted(
+            after=after, rate=self._rate_at(at_ms, accepted=after.accepted), matched=self._was_shown(digest, shown)
+        )
+
+    def _rate_at(self, at_ms: int, *, accepted: int) -> float:
+        """The rate by the lists that were appended up to then; those of the next second may be counted already."""
+        retrieved = self.retrieved
+        if self.updated_at > to_rfc3339(at_ms):
+            retrieved -= sum(at_ms < one <= at_ms + LATE_MS for one in _times(self.recent.lists))
+        return accepted / retrieved if retrieved else 0.0
 
     def _was_shown(self, digest: str, shown: str) -> bool | None:
         if _TAKEN + digest in shown:
@@ -130,9 +142,13 @@ class Acceptance(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=F
 
 
 class Counted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A click was counted. `matched`: whether its suggestion was seen to be shown, None where that is forgotten."""
+    """A click was counted. `rate` is the acceptance rate as of the click, which is what is exported.
+
+    `matched`: whether its suggestion was seen to be shown, None where that is forgotten.
+    """
 
     after: Acceptance
+    rate: float
     matched: bool | None
 
 
@@ -230,6 +246,10 @@ def _digest(identity: bytes) -> str:
 def _counted_at_ms(lists: str, digest: str) -> int | None:
     at = lists.rfind(_SEEN + digest)
     return None if at < 0 else int(lists[at + _ENTRY : at + _LIST_ENTRY], 16)
+
+
+def _times(lists: str) -> Iterator[int]:
+    return (int(lists[at + _ENTRY : at + _LIST_ENTRY], 16) for at in range(0, len(lists), _LIST_ENTRY))
 
 
 def _with_shown(shown: str, suggestion_ids: Iterable[str]) -> tuple[str, int]:

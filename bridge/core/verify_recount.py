@@ -7,6 +7,7 @@ import msgspec
 
 from bridge.core import acceptance
 from bridge.core.acceptance import (
+    LATE_MS,
     Acceptance,
     Tallies,
     decode_acceptance,
@@ -150,22 +151,27 @@ class Recounting:
     # -- counting ------------------------------------------------------------------------------------------------------
 
     def count_to(self, positions: Mapping[str, int]) -> None:
-        """Counts what stands before these positions."""
+        """Counts what stands before these positions.
+
+        A click that was seen late (`acceptance.LATE_MS`) is counted with a later transaction than lists that are
+        younger. A list never is: it would be missing in the rate of a click that had been counted.
+        """
         self._counted_to = positions
         lists = positions.get(self._topics.ranked_suggestions, 0)
         clicks = positions.get(self._topics.suggestion_clicks, 0)
-        inputs = self._inputs
-        while inputs:
+        inputs, late = self._inputs, deque[_List | _Click]()
+        while inputs and not (late and inputs[0].at_ms > late[0].at_ms + LATE_MS):
             head = inputs[0]
             if isinstance(head, _List):
                 if head.offset >= lists:
-                    return
+                    break
                 self._count_list(head)
+            elif head.offset >= clicks:
+                late.append(head)
             else:
-                if head.offset >= clicks:
-                    return
                 self._count_click(head)
             inputs.popleft()
+        inputs.extendleft(reversed(late))
 
     def _count_list(self, taken: _List) -> None:
         if taken.ranked is None:
@@ -186,11 +192,10 @@ class Recounting:
         verdict = Verdict(offset=taken.offset, is_counted=False)
         if counted is not None:
             self._keep(counted.after, self._topics.suggestion_clicks, taken.offset)
-            rate = counted.after.acceptance_rate
             verdict = Verdict(
                 offset=taken.offset,
                 is_counted=True,
-                body=export_of(click, acceptance_rate=rate, timestamp_ms=taken.at_ms),
+                body=export_of(click, acceptance_rate=counted.rate, timestamp_ms=taken.at_ms),
                 export_id=export_id_of(click.interaction_id, taken.identity).encode(),
             )
         if self._is_known(click.interaction_id):

@@ -191,8 +191,8 @@ class Step:
         self.counts["clicks"] += 1
         self._keep(counted.after, record)
         self._written += (
-            self._export(record, origin, click, identity=identity, rate=counted.after.acceptance_rate),
-            self._accepted(origin, click, rate=counted.after.acceptance_rate, matched=counted.matched),
+            self._export(record, origin, click, identity=identity, rate=counted.rate),
+            self._accepted(origin, click, rate=counted.rate, matched=counted.matched),
         )
 
     def _export(self, record: Record, origin: Origin, click: Click, *, identity: str, rate: float) -> NewRecord:

@@ -62,6 +62,21 @@ def test_the_rate_is_0_when_nothing_was_retrieved() -> None:
     assert _clicked(_NOTHING, "c").after.acceptance_rate == 0
 
 
+@pytest.mark.parametrize(
+    ("later_ms", "rate"), [(0, 0.5), (1, 1.0), (1_000, 1.0), (1_001, 0.5)], ids=["same", "late", "latest", "set back"]
+)
+def test_a_click_that_is_read_late_sees_only_the_lists_appended_before_it(later_ms: int, rate: float) -> None:
+    """A click of the same time as a list comes after it; a clock that was set back is no lateness."""
+    known = _shown(_shown(_NOTHING, b"1", at_ms=1_000), b"2", at_ms=60_000 + later_ms)
+    counted = _clicked(known, "c", at_ms=60_000)
+    assert counted.rate == rate
+    assert (counted.after.retrieved, counted.after.acceptance_rate) == (2, 0.5), "all of them count in the end"
+
+
+def test_a_click_before_every_list_has_the_rate_0() -> None:
+    assert _clicked(_shown(_NOTHING, b"1", at_ms=60_000), "c", at_ms=59_990).rate == 0.0
+
+
 def test_the_rate_may_pass_1_and_that_of_suggestions_may_not() -> None:
     known = _shown(_NOTHING, b"1", ["a", "b"])
     for click in range(3):

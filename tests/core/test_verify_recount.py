@@ -77,6 +77,34 @@ def test_a_wrong_count_is_named(world: World, change: Callable[[NewRecord], NewR
     assert report.offenders[0].what == what
 
 
+def test_a_click_that_was_read_late_is_right_by_the_lists_appended_before_it(world: World) -> None:
+    """Its broker stood still between stamping and showing it; lists that were appended later are counted already."""
+    world.frame("i-1", 0.9)
+    world.work()
+    world.frame("i-1", 0.9)
+    world.work()
+    world.at_ms = world.records[_RANKED][1].timestamp - 2
+    world.click("i-1", click_id="late")
+    world.work()
+    assert msgspec.json.decode(world.records[_EXPORTS][0].value or b"")["acceptanceRate"] == 1.0
+    report = checked(world)
+    assert (wrong(report), counts(report, RATES)) == ({}, (1, 1, 0, 0))
+
+
+def test_a_list_that_a_counted_click_has_not_seen_is_named(world: World) -> None:
+    """The export has gone out with a rate that is wrong."""
+    world.frame("i-1", 0.9)
+    world.work()
+    world.click("i-1", click_id="c")
+    world.work()
+    world.at_ms = world.records[_CLICKS][0].timestamp - 2
+    world.frame("i-1", 0.9)
+    world.rank()
+    world.at_ms += 60_000
+    world.work()
+    assert RATES in wrong(checked(world))
+
+
 def test_an_interaction_that_is_wrong_is_named_once_and_counted_each_time(world: World) -> None:
     change = _altered(retrieved=9)
     world.alter = lambda record: (change(record),) if record.topic == _STATES else (record,)
