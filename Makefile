@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint types layers fmt docs up down bench-ingress bench-ranker clean
+.PHONY: help setup demo test check format lint types layers fmt docs up down bench-ingress bench-ranker bench-tally clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,7 +56,10 @@ bench-ingress: $(VENV)/.installed ## ingress beside the plainest loop that carri
 	@$(BIN)/python -m bench.ingress
 
 bench-ranker: $(VENV)/.installed ## the ranker beside the plainest exactly-once loop, on real Kafka
-	@$(BIN)/python bench/hops.py ranker
+	@$(BIN)/python -m bench.hops ranker
+
+bench-tally: $(VENV)/.installed ## the tally beside the same
+	@$(BIN)/python -m bench.hops tally
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) tests/kafka/.jars .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

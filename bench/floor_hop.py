@@ -1,62 +1,113 @@
 """The floor for ranker and tally: the plainest aiokafka loop that is exactly once by the same design.
 
-One transactional producer for each partition, getmany, one output a record by `send`, every future awaited before the
-commit. No audit, no dead letters, no state, no checks; for the tally, no merge: what a hop cannot do without.
-Arguments: bootstrap servers, prefix, input topic, output topic.
+One transactional producer for each partition, getmany, `send` for each output, every future awaited before the commit.
+No audit, no dead letters, no restore, no checks, no bound on repeats, no metrics; for the tally no merge by time: lists
+and clicks are counted as they come.
+
+    python -m bench.floor_hop ranker SERVERS PREFIX RAW RANKED
+    python -m bench.floor_hop tally SERVERS PREFIX RANKED CLICKS ACCEPTANCE EXPORTS
 """
 
 import asyncio
 import signal
 import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+_Output = tuple[str, bytes, bytes]
 
-class Suggestion(msgspec.Struct, rename="camel"):
-    """What the floor needs of a suggestion."""
 
+class _Scores(msgspec.Struct, rename="camel"):
     confidence: float | None = None
     relevance_score: float | None = None
 
 
-class Raw(msgspec.Struct, rename="camel"):
-    """What the floor needs of a frame."""
-
+class _Raw(msgspec.Struct, rename="camel"):
     interaction_id: str
     suggestions: list[msgspec.Raw]
 
 
-class Ranked(msgspec.Struct, rename="camel"):
-    """What the floor writes."""
-
+class _Ranked(msgspec.Struct, rename="camel"):
     interaction_id: str
     ranked_suggestions: list[msgspec.Raw]
 
 
-raws = msgspec.json.Decoder(Raw)
-scores = msgspec.json.Decoder(Suggestion)
+class _Keyed(msgspec.Struct, rename="camel"):
+    interaction_id: str
+    article_id: str = ""
 
 
-def score(raw: msgspec.Raw) -> float:
-    """The ranking score of a suggestion."""
-    read = scores.decode(raw)
-    return 0.6 * (read.relevance_score or 0.0) + 0.4 * (read.confidence or 0.0)
+class _Counts(msgspec.Struct, rename="camel"):
+    interaction_id: str
+    retrieved: int = 0
+    accepted: int = 0
 
 
-def rank(value: bytes) -> bytes:
-    """A ranked list."""
-    raw = raws.decode(value)
-    return msgspec.json.encode(
-        Ranked(interaction_id=raw.interaction_id, ranked_suggestions=sorted(raw.suggestions, key=score, reverse=True))
-    )
+class _Export(msgspec.Struct, rename="camel"):
+    interaction_id: str
+    accepted_article_id: str
+    acceptance_rate: float
 
 
-async def main(servers: str, prefix: str, source: str, target: str) -> None:
+class Ranker:
+    """A list in, a list out."""
+
+    def __init__(self, raw: str, ranked: str) -> None:
+        self.inputs = [raw]
+        self._ranked = ranked
+        self._lists = msgspec.json.Decoder(_Raw)
+        self._scores = msgspec.json.Decoder(_Scores)
+
+    def work(self, records: Sequence[Any]) -> Iterator[_Output]:
+        """What is to be written."""
+        for record in records:
+            found = self._lists.decode(record.value)
+            suggestions = sorted(found.suggestions, key=self._score, reverse=True)
+            ranked = _Ranked(interaction_id=found.interaction_id, ranked_suggestions=suggestions)
+            yield self._ranked, record.key, msgspec.json.encode(ranked)
+
+    def _score(self, suggestion: msgspec.Raw) -> float:
+        scores = self._scores.decode(suggestion)
+        return 0.6 * (scores.relevance_score or 0.0) + 0.4 * (scores.confidence or 0.0)
+
+
+class Tally:
+    """Counts of each interaction, and an export for each click."""
+
+    def __init__(self, ranked: str, clicks: str, acceptance: str, exports: str) -> None:
+        self.inputs = [ranked, clicks]
+        self._clicks = clicks
+        self._acceptance = acceptance
+        self._exports = exports
+        self._records = msgspec.json.Decoder(_Keyed)
+        self._counts: dict[str, _Counts] = {}
+
+    def work(self, records: Sequence[Any]) -> Iterator[_Output]:
+        """What is to be written."""
+        touched: dict[str, _Counts] = {}
+        for record in records:
+            found = self._records.decode(record.value)
+            counts = self._counts.setdefault(found.interaction_id, _Counts(found.interaction_id))
+            touched[found.interaction_id] = counts
+            if record.topic != self._clicks:
+                counts.retrieved += 1
+                continue
+            counts.accepted += 1
+            rate = counts.accepted / counts.retrieved if counts.retrieved else 0.0
+            export = _Export(found.interaction_id, found.article_id, rate)
+            yield self._exports, record.key, msgspec.json.encode(export)
+        for interaction_id, counts in touched.items():
+            yield self._acceptance, interaction_id.encode(), msgspec.json.encode(counts)
+
+
+async def run(servers: str, prefix: str, hop: Ranker | Tally) -> None:
     """Works until SIGTERM."""
     group = f"{prefix}floor"
     consumer = AIOKafkaConsumer(
-        source,
+        *hop.inputs,
         bootstrap_servers=servers,
         group_id=group,
         enable_auto_commit=False,
@@ -68,33 +119,42 @@ async def main(servers: str, prefix: str, source: str, target: str) -> None:
     await consumer.start()
     producers: dict[int, AIOKafkaProducer] = {}
 
-    async def work(partition: TopicPartition, records: list) -> None:
-        producer = producers[partition.partition]
+    async def work(number: int, records: Sequence[Any]) -> None:
+        producer = producers[number]
         async with producer.transaction():
             futures = [
-                await producer.send(target, rank(record.value), key=record.key, partition=record.partition)
-                for record in records
+                await producer.send(topic, value, key=key, partition=number) for topic, key, value in hop.work(records)
             ]
             await asyncio.gather(*futures)
-            await producer.send_offsets_to_transaction({partition: records[-1].offset + 1}, group)
+            positions = {TopicPartition(one.topic, number): one.offset + 1 for one in records}
+            await producer.send_offsets_to_transaction(positions, group)
 
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     while not stopped.is_set():
         fetched = await consumer.getmany(timeout_ms=100)
-        for partition in fetched:
-            if partition.partition not in producers:
-                producer = AIOKafkaProducer(
-                    bootstrap_servers=servers,
-                    transactional_id=f"{group}-{partition.partition}",
-                    max_batch_size=512 * 1024,
-                )
-                await producer.start()
-                producers[partition.partition] = producer
-        await asyncio.gather(*(work(partition, records) for partition, records in fetched.items()))
+        numbers: dict[int, list[Any]] = {}
+        for partition, records in fetched.items():
+            numbers.setdefault(partition.partition, []).extend(records)
+        for number in numbers.keys() - producers.keys():
+            producers[number] = AIOKafkaProducer(
+                bootstrap_servers=servers,
+                transactional_id=f"{group}-{number}",
+                compression_type="zstd",
+                max_batch_size=512 * 1024,
+            )
+            await producers[number].start()
+        await asyncio.gather(*(work(number, records) for number, records in numbers.items()))
     for producer in producers.values():
         await producer.stop()
     await consumer.stop()
 
 
-asyncio.run(main(*sys.argv[1:]))
+def main() -> None:
+    """Runs the floor."""
+    hop, servers, prefix, *topics = sys.argv[1:]
+    asyncio.run(run(servers, prefix, {"ranker": Ranker, "tally": Tally}[hop](*topics)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,280 +1,293 @@
 """`make bench-ranker`, `make bench-tally`: our real process beside the plainest exactly-once loop, on real Kafka.
 
-    python bench/hops.py ranker|tally [--records 200000] [--paced-s 30] [--rounds 3]
+    python -m bench.hops ranker|tally [--what throughput latency restore] [--rounds 3] [--interval-ms 20]
 
-Both work the same records on one broker, in turn, each as a process of its own. Measured from outside: records a second
-from the first to the last visible result, CPU seconds and peak memory of the process, time from its start to the first
-result; and at 500 records a second, from send to visible for a read_committed reader.
+Both sides work the same records on one broker, in turn, each as a process of its own, measured from outside. Each
+measurement is told as a line of JSON on standard error; at the end comes a table.
 """
 
 import argparse
 import asyncio
+import json
 import logging
 import os
-import platform
-import random
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from bridge.core.partitions import partition_of
+from bench.loads import Load, click, ranked_lists_and_clicks, raw_lists, write
+from bench.processes import Watched, running
+from bench.report import Measured, machine, table
 from bridge.core.topics import Topics
-from bridge.simulator.frames import suggestions_frame
 from tests.broker import KafkaBroker
 from tests.kafka.cluster import Cluster
 
-PARTITIONS = 12
-INTERACTIONS = 2_000
-HERE = Path(__file__).parent
+_PARTITIONS = 12
+_DEADLINE_S = 300.0
+_WARM_UP = 500
+_MIB = 1024 * 1024
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bulk:
-    """What one process did with all records."""
-
-    per_s: float
-    cpu_s_per_100k: float
-    peak_mib: float
-    first_s: float
-
-
-def lists(count: int, *, seed: int) -> list[tuple[bytes, bytes]]:
-    """Key and value of raw suggestions, about 1.6 KB each."""
-    chance = random.Random(seed)
-    made = []
-    for serial in range(count):
-        interaction = f"interaction-{chance.randrange(INTERACTIONS):05}"
-        made.append(
-            (
-                interaction.encode(),
-                suggestions_frame(interaction_id=interaction, serial=serial, at_ms=0, chance=chance),
-            )
-        )
-    return made
-
-
-async def load(servers: str, topic: str, records: list[tuple[bytes, bytes]]) -> None:
-    """Writes all records, as fast as it goes."""
-    producer = AIOKafkaProducer(
-        bootstrap_servers=servers, enable_idempotence=True, compression_type="zstd", max_batch_size=512 * 1024
-    )
-    await producer.start()
-    try:
-        by_partition: dict[int, list[tuple[bytes, bytes]]] = {}
-        for record in records:
-            by_partition.setdefault(partition_of(record[0], PARTITIONS), []).append(record)
-
-        async def write(partition: int, ours: list[tuple[bytes, bytes]]) -> None:
-            batch = producer.create_batch()
-            for key, value in ours:
-                if batch.append(key=key, value=value, timestamp=None) is None:
-                    await (await producer.send_batch(batch, topic, partition=partition))
-                    batch = producer.create_batch()
-                    batch.append(key=key, value=value, timestamp=None)
-            await (await producer.send_batch(batch, topic, partition=partition))
-
-        await asyncio.gather(*(write(partition, ours) for partition, ours in by_partition.items()))
-    finally:
-        await producer.stop()
-
-
-@asynccontextmanager
-async def reading(servers: str, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
-    """A read_committed reader at the beginning of a topic."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=servers, isolation_level="read_committed", fetch_max_wait_ms=20)
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        yield consumer
-    finally:
-        await consumer.stop()
-
-
-class Worker:
-    """A process that is measured."""
-
-    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
-        self.started_s = time.monotonic()
-        self._process = subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.DEVNULL)
-
-    def stop(self) -> tuple[float, float]:
-        """Ends it; CPU seconds and peak MiB of its whole life."""
-        self._process.send_signal(signal.SIGTERM)
-        _, _, usage = os.wait4(self._process.pid, 0)
-        self._process.returncode = 0
-        return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
-
-
-async def work_all(servers: str, output: str, start: Callable[[], Worker], *, expected: int, records: int) -> Bulk:
-    """Starts the worker and reads its output until all of it is visible."""
-    async with reading(servers, output) as consumer:
-        worker = start()
-        seen, first_s, last_s = 0, 0.0, 0.0
-        while seen < expected:
-            async with asyncio.timeout(120):
-                fetched = await consumer.getmany(timeout_ms=100)
-            count = sum(map(len, fetched.values()))
-            if count and not seen:
-                first_s = time.monotonic()
-            if count:
-                last_s = time.monotonic()
-            seen += count
-        cpu_s, peak_mib = worker.stop()
-    return Bulk(
-        per_s=records / (last_s - worker.started_s),
-        cpu_s_per_100k=cpu_s / records * 100_000,
-        peak_mib=peak_mib,
-        first_s=first_s - worker.started_s,
-    )
-
-
-async def paced(
-    servers: str, source: str, output: str, records: list[tuple[bytes, bytes]], *, per_s: float
-) -> list[float]:
-    """Milliseconds from each send to its visible result; the result carries the send's time in its key's order."""
-    sent: dict[bytes, list[float]] = {}
-    latencies: list[float] = []
-    async with reading(servers, output) as consumer:
-        await consumer.seek_to_end()
-        for number in range(PARTITIONS):
-            await consumer.position(TopicPartition(output, number))
-        producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all")
-        await producer.start()
-
-        async def feed() -> None:
-            began_s = time.monotonic()
-            for at, (key, value) in enumerate(records):
-                wait_s = began_s + at / per_s - time.monotonic()
-                if wait_s > 0:
-                    await asyncio.sleep(wait_s)
-                sent.setdefault(key, []).append(time.monotonic())
-                await producer.send(source, value, key=key, partition=partition_of(key, PARTITIONS))
-
-        feeding = asyncio.create_task(feed())
-        while len(latencies) < len(records):
-            async with asyncio.timeout(60):
-                fetched = await consumer.getmany(timeout_ms=50)
-            now_s = time.monotonic()
-            for ours in fetched.values():
-                latencies += [(now_s - sent[record.key].pop(0)) * 1000 for record in ours]
-        await feeding
-        await producer.stop()
-    return latencies
-
-
-def percentile(values: list[float], of_100: int) -> float:
-    """Nearest rank."""
-    return sorted(values)[max(0, -(-len(values) * of_100 // 100) - 1)]
+_Values = Mapping[str, float]
 
 
 class Bench:
-    """One hop, ours and the floor."""
+    """One hop, ours and the floor, on one broker. Every measurement has topics of its own."""
 
-    def __init__(self, servers: str, *, interval_ms: int | None) -> None:
-        self.servers = servers
-        self._interval_ms = interval_ms
-        self._round = 0
+    def __init__(self, hop: str, servers: str, folder: Path, arguments: argparse.Namespace) -> None:
+        self._hop = hop
+        self._servers = servers
+        self._folder = folder
+        self._arguments = arguments
+        self._numbers = count(1)
 
-    async def topics(self) -> Topics:
-        """Fresh topics for one run."""
-        self._round += 1
-        cluster = Cluster(self.servers, f"b{os.getpid()}-{self._round}-", partitions=PARTITIONS)
+    async def throughput(self, side: str, interactions: int) -> _Values:
+        """All of the input is there before the process starts."""
+        async with self._topics() as (prefix, topics):
+            loads = list(self._input(topics, self._arguments.records, interactions=interactions, seed=1))
+            await write(self._servers, loads)
+            expected = sum(one.topic == self._answered(topics) for one in loads)
+            async with self._reading(self._output(topics)) as consumer:
+                started_s = time.monotonic()
+                async with self._working(side, prefix, topics) as process:
+                    first_s = await _until_seen(consumer, expected)
+                    last_s = await self._until_committed(side, prefix, len(loads))
+                    cpu_s, peak = process.cpu_s, process.peak_rss_bytes
+        return {
+            "records/s": len(loads) / (last_s - started_s),
+                "first result after, s": first_s - started_s,
+            "CPU s / 100,000": cpu_s * 100_000 / len(loads),
+            "peak RSS, MiB": peak / _MIB,
+        }
+
+    async def latency(self, side: str, interactions: int) -> _Values:
+        """At 500 records a second: milliseconds from the send until a read_committed reader has the result."""
+        per_s, seconds = self._arguments.per_s, self._arguments.paced_s
+        async with self._topics() as (prefix, topics), self._working(side, prefix, topics) as process:
+            loads = self._paced(topics, _WARM_UP + int(per_s * seconds), interactions=interactions)
+            async with self._reading(self._output(topics)) as consumer:
+                # The first ones wait for the start and for producers: they are not counted.
+                await self._pace(consumer, loads[:_WARM_UP], per_s=per_s / 2)
+                cpu_s = process.cpu_s
+                latencies = sorted(await self._pace(consumer, loads[_WARM_UP:], per_s=per_s))
+                cpu_s = process.cpu_s - cpu_s
+        shares = {f"p{share}, ms": latencies[len(latencies) * share // 100] for share in (50, 99)}
+        return shares | {"CPU cores": cpu_s / seconds}
+
+    async def restore(self, side: str, interactions: int) -> _Values:
+        """From the start of the process to the first result, with the state of that many interactions to be read."""
+        async with self._topics() as (prefix, topics):
+            loads = list(self._input(topics, interactions, interactions=interactions, seed=1))
+            await write(self._servers, loads)
+            async with self._reading(self._output(topics)) as consumer:
+                async with self._working(side, prefix, topics):
+                    await _until_seen(consumer, sum(one.topic == self._answered(topics) for one in loads))
+                started_s = time.monotonic()
+                async with self._working(side, prefix, topics) as process:
+                    last = loads[-1]
+                    await write(self._servers, [click(topics, last.key, last.partition, click_id="one more")])
+                    first_s = await _until_seen(consumer, 1)
+                    rss = process.rss_bytes
+        return {"first result after, s": first_s - started_s, "RSS then, MiB": rss / _MIB}
+
+    # -- the two hops --------------------------------------------------------------------------------------------------
+
+    def _input(self, topics: Topics, records: int, *, interactions: int, seed: int) -> Iterator[Load]:
+        make = raw_lists if self._hop == "ranker" else ranked_lists_and_clicks
+        return make(topics, records, interactions=interactions, seed=seed)
+
+    def _paced(self, topics: Topics, records: int, *, interactions: int) -> list[Load]:
+        raw = raw_lists(topics, records, interactions=interactions, seed=2)
+        if self._hop == "ranker":
+            return list(raw)
+        return [click(topics, one.key, one.partition, click_id=f"paced-{at}") for at, one in enumerate(raw)]
+
+    def _answered(self, topics: Topics) -> str:
+        """The input topic of which each record gives one result."""
+        return topics.raw_suggestions if self._hop == "ranker" else topics.suggestion_clicks
+
+    def _output(self, topics: Topics) -> str:
+        return topics.ranked_suggestions if self._hop == "ranker" else topics.acceptance_exports
+
+    # -- what runs -----------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _topics(self) -> AsyncIterator[tuple[str, Topics]]:
+        prefix = f"bench{next(self._numbers)}-"
+        cluster = Cluster(self._servers, prefix, partitions=_PARTITIONS)
         await cluster.create_topics()
-        return cluster.topics
+        yield prefix, cluster.topics
 
-    def prefix(self) -> str:
-        return f"b{os.getpid()}-{self._round}-"
-
-    def ours(self) -> Worker:
+    @asynccontextmanager
+    async def _working(self, side: str, prefix: str, topics: Topics) -> AsyncIterator[Watched]:
+        log = self._folder / f"{side}.log"
+        if side == "floor":
+            inputs = {
+                "ranker": (topics.raw_suggestions, topics.ranked_suggestions),
+                "tally": (
+                    topics.ranked_suggestions,
+                    topics.suggestion_clicks,
+                    topics.interaction_acceptance,
+                    topics.acceptance_exports,
+                ),
+            }[self._hop]
+            async with running("bench.floor_hop", self._hop, self._servers, prefix, *inputs, log=log) as (process, _):
+                yield process
+            return
         environment = {
-            "BRIDGE_KAFKA__BOOTSTRAP_SERVERS": self.servers,
-            "BRIDGE_KAFKA__PREFIX": self.prefix(),
-            "BRIDGE_TOPICS__PARTITIONS": str(PARTITIONS),
+            "BRIDGE_KAFKA__BOOTSTRAP_SERVERS": self._servers,
+            "BRIDGE_KAFKA__PREFIX": prefix,
+            "BRIDGE_TOPICS__PARTITIONS": str(_PARTITIONS),
             "BRIDGE_HTTP__PORT": "0",
             "BRIDGE_LOG__LEVEL": "warning",
-            # Nothing is withheld, so that each record gives one list, as with the floor.
+            # Nothing is withheld, and nothing is superseded: each record gives one list, as with the floor.
             "BRIDGE_RANKING__MIN_CONFIDENCE": "0",
+            "BRIDGE_RANKING__FRESH_FOR_S": "0",
+            "BRIDGE_KAFKA__COMMIT_INTERVAL_MS": str(self._arguments.interval_ms),
         }
-        if self._interval_ms is not None:
-            environment["BRIDGE_KAFKA__COMMIT_INTERVAL_MS"] = str(self._interval_ms)
-        return Worker([sys.executable, "-m", "bridge", "run", "ranker"], environment)
+        async with running("bridge", "run", self._hop, log=log, environment=environment) as (process, _):
+            yield process
 
-    def floor(self, topics: Topics) -> Worker:
-        script = str(HERE / "floor_hop.py")
-        return Worker(
-            [sys.executable, script, self.servers, self.prefix(), topics.raw_suggestions, topics.ranked_suggestions], {}
+    @asynccontextmanager
+    async def _reading(self, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
+        """A read_committed reader at the end of a topic."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._servers, isolation_level="read_committed", fetch_max_wait_ms=20
         )
-
-    async def bulk(self, which: str, records: list[tuple[bytes, bytes]]) -> Bulk:
-        topics = await self.topics()
-        await load(self.servers, topics.raw_suggestions, records)
-        start = self.ours if which == "ours" else lambda: self.floor(topics)
-        return await work_all(
-            self.servers, topics.ranked_suggestions, start, expected=len(records), records=len(records)
-        )
-
-    async def paced(self, which: str, records: list[tuple[bytes, bytes]]) -> list[float]:
-        topics = await self.topics()
-        worker = self.ours() if which == "ours" else self.floor(topics)
+        await consumer.start()
         try:
-            # The first ones wait for the start and for producers: they are not counted.
-            await paced(self.servers, topics.raw_suggestions, topics.ranked_suggestions, records[:500], per_s=250)
-            return await paced(
-                self.servers, topics.raw_suggestions, topics.ranked_suggestions, records[500:], per_s=500
-            )
+            partitions = [TopicPartition(topic, number) for number in range(_PARTITIONS)]
+            consumer.assign(partitions)
+            await consumer.seek_to_end(*partitions)
+            for partition in partitions:
+                await consumer.position(partition)
+            yield consumer
         finally:
-            worker.stop()
+            await consumer.stop()
+
+    async def _until_committed(self, side: str, prefix: str, records: int) -> float:
+        """When all input was worked, monotonic seconds; the last ones need not have given a result."""
+        group = f"{prefix}{'floor' if side == 'floor' else self._hop}"
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._servers)
+        await admin.start()
+        try:
+            async with asyncio.timeout(_DEADLINE_S):
+                while sum(one.offset for one in (await admin.list_consumer_group_offsets(group)).values()) < records:
+                    await asyncio.sleep(0.02)
+                return time.monotonic()
+        finally:
+            await admin.close()
+
+    async def _pace(self, consumer: AIOKafkaConsumer, loads: Sequence[Load], *, per_s: float) -> list[float]:
+        """Milliseconds from each send to its visible result; results of one key come in the order of its inputs."""
+        sent: dict[bytes, list[float]] = {}
+        latencies: list[float] = []
+        async with asyncio.TaskGroup() as tasks, asyncio.timeout(_DEADLINE_S):
+            tasks.create_task(self._feed(loads, sent, per_s=per_s))
+            while len(latencies) < len(loads):
+                fetched = await consumer.getmany(timeout_ms=50)
+                now_s = time.monotonic()
+                for records in fetched.values():
+                    latencies += [(now_s - sent[_key_of(record)].pop(0)) * 1000 for record in records]
+        return latencies
+
+    async def _feed(self, loads: Sequence[Load], sent: dict[bytes, list[float]], *, per_s: float) -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=self._servers, enable_idempotence=True)
+        await producer.start()
+        try:
+            began_s = time.monotonic()
+            for at, load in enumerate(loads):
+                wait_s = began_s + at / per_s - time.monotonic()
+                if wait_s > 0:
+                    await asyncio.sleep(wait_s)
+                sent.setdefault(load.key, []).append(time.monotonic())
+                await producer.send(
+                    load.topic, load.value, key=load.key, partition=load.partition, headers=list(load.headers)
+                )
+        finally:
+            await producer.stop()
 
 
-async def bench(arguments: argparse.Namespace, servers: str) -> None:
-    """Runs and prints."""
-    measured = Bench(servers, interval_ms=arguments.interval_ms)
-    records = [record for record in lists(arguments.records, seed=1) if b'"suggestions":[]' not in record[1]]
-    print(
-        f"{len(records):,} records, {sum(len(value) for _, value in records) / len(records):.0f} bytes each on average"
-    )
-    for which in ("floor", "ours") * arguments.rounds if arguments.records else ():
-        run = await measured.bulk(which, records)
-        print(
-            f"{which:5}  {run.per_s:8,.0f} records/s  {run.cpu_s_per_100k:5.2f} CPU s/100,000"
-            f"  {run.peak_mib:5.0f} MiB peak  first after {run.first_s:4.2f} s",
-            flush=True,
-        )
-    slow = lists(500 + int(arguments.paced_s * 500), seed=2)
-    for which in ("floor", "ours") * arguments.rounds if arguments.paced_s else ():
-        latencies = await measured.paced(which, slow)
-        print(
-            f"{which:5}  at 500/s: p50 {percentile(latencies, 50):5.1f} ms  p99 {percentile(latencies, 99):6.1f} ms",
-            flush=True,
-        )
+def _key_of(record: object) -> bytes:
+    # An export's key is its id; its interaction stands in its `ce_subject`.
+    headers = dict(record.headers)  # type: ignore[attr-defined] # aiokafka has no types
+    subject: bytes = headers.get("ce_subject") or record.key  # type: ignore[attr-defined]
+    return subject
+
+
+async def _until_seen(consumer: AIOKafkaConsumer, expected: int) -> float:
+    """Returns once all results are visible: when the first one was, monotonic seconds."""
+    seen, first_s = 0, 0.0
+    async with asyncio.timeout(_DEADLINE_S):
+        while seen < expected:
+            fetched = await consumer.getmany(timeout_ms=100)
+            if fetched:
+                first_s = first_s or time.monotonic()
+            seen += sum(map(len, fetched.values()))
+    assert seen == expected, f"{seen} results of {expected}: something is double"
+    return first_s
+
+
+async def measure(bench: Bench, arguments: argparse.Namespace) -> Sequence[Measured]:
+    """Everything that was asked for; the sides take turns, and turns in beginning."""
+    told: list[Measured] = []
+    for what in arguments.what:
+        work = {"throughput": bench.throughput, "latency": bench.latency, "restore": bench.restore}[what]
+        for interactions in [100_000] if what == "restore" else arguments.interactions:
+            for number in range(arguments.rounds):
+                sides = arguments.sides if number % 2 == 0 else arguments.sides[::-1]
+                for side in sides if what != "restore" else ["bridge"]:
+                    values = await work(side, interactions)
+                    one = Measured(
+                        side=side,
+                        what=what,
+                        interactions=interactions,
+                        round=number,
+                        load=os.getloadavg()[0],
+                        values=values,
+                    )
+                    told.append(one)
+                    print(json.dumps(asdict(one)), file=sys.stderr, flush=True)
+    return told
 
 
 def main() -> None:
     """Parses the line and runs the bench on a broker of its own."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("hop", choices=["ranker"])
-    parser.add_argument("--records", type=int, default=200_000)
-    parser.add_argument("--paced-s", type=float, default=20)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("hop", choices=["ranker", "tally"])
+    parser.add_argument("--what", nargs="+", choices=["throughput", "latency", "restore"])
+    parser.add_argument("--sides", nargs="+", default=["floor", "bridge"], choices=["floor", "bridge"])
+    parser.add_argument("--interactions", nargs="+", type=int, default=[2_000])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--interval-ms", type=int)
+    parser.add_argument("--records", type=int, default=200_000, help="lists for throughput")
+    parser.add_argument("--per-s", type=float, default=500.0)
+    parser.add_argument("--paced-s", type=float, default=20.0)
+    parser.add_argument("--interval-ms", type=int, default=20, help="kafka.commit_interval_ms")
     arguments = parser.parse_args()
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    arguments.what = arguments.what or ["throughput", "latency", *(["restore"] if arguments.hop == "tally" else [])]
     # aiokafka warns of each retry while new topics get their leaders.
-    logging.disable(logging.WARNING)
-    with tempfile.TemporaryDirectory() as folder, KafkaBroker(Path(folder)) as broker:
-        asyncio.run(bench(arguments, broker.bootstrap_servers))
+    logging.disable(logging.ERROR)
+    with tempfile.TemporaryDirectory(prefix="bench-hops-") as name:
+        folder = Path(name)
+        with KafkaBroker(folder / "kafka") as broker:
+            try:
+                told = asyncio.run(
+                    measure(Bench(arguments.hop, broker.bootstrap_servers, folder, arguments), arguments)
+                )
+            except BaseException:
+                for log in sorted(folder.glob("*.log")):
+                    print(f"-- {log.name}\n{log.read_text()[-2000:]}", file=sys.stderr)
+                raise
+    loads = [one.load for one in told]
+    print(f"{machine()}; load {min(loads):.1f} to {max(loads):.1f}\n\n{table(told)}")
 
 
-main()
+if __name__ == "__main__":
+    main()
