@@ -134,7 +134,10 @@ async def _kafka(settings: "Settings") -> list[Finding]:
     try:
         changes = await apply(
             Clients(settings.kafka),
-            plans_of(topics_of(settings.topics, prefix=settings.kafka.prefix)),
+            plans_of(
+                topics_of(settings.topics, prefix=settings.kafka.prefix),
+                replication_factor=settings.topics.replication_factor,
+            ),
             partitions=settings.topics.partitions,
             replication_factor=settings.topics.replication_factor,
             dry_run=True,

@@ -43,7 +43,10 @@ def apply(
         settings,
         apply_plans(
             Clients(settings.kafka),
-            plans_of(topics_of(settings.topics, prefix=settings.kafka.prefix)),
+            plans_of(
+                topics_of(settings.topics, prefix=settings.kafka.prefix),
+                replication_factor=settings.topics.replication_factor,
+            ),
             partitions=settings.topics.partitions,
             replication_factor=settings.topics.replication_factor,
             dry_run=dry_run,

@@ -12,6 +12,10 @@ _MIB = 1024 * 1024
 MAX_RECORD_BYTES = _MIB - 1024
 # The same for `dlq.*`.
 MAX_DEAD_LETTER_BYTES = 2 * _MIB - 1024
+# From three replicas on, what was acknowledged is on two of them, so that losing any one broker loses nothing. Kafka's
+# own default is 1. With fewer replicas, a broker that is away would stop the writing.
+_ENOUGH_REPLICAS = 3
+_SAFE = {"min.insync.replicas": "2"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +79,15 @@ def topics_of(options: Options, *, prefix: str = "") -> Topics:
     return Topics(**names, partitions=options.partitions)
 
 
-def plans_of(topics: Topics) -> list[TopicPlan]:
+def plans_of(topics: Topics, *, replication_factor: int = 1) -> list[TopicPlan]:
     """How each topic must be set up."""
+    plans = _plans(topics)
+    if replication_factor < _ENOUGH_REPLICAS:
+        return plans
+    return [TopicPlan(name=plan.name, configs=plan.configs | _SAFE) for plan in plans]
+
+
+def _plans(topics: Topics) -> list[TopicPlan]:
     compact = {"cleanup.policy": "compact", "max.message.bytes": str(_MIB)}
     dlq = _kept(days=30) | {"max.message.bytes": str(2 * _MIB)}
     by_append_time = {"message.timestamp.type": "LogAppendTime"}

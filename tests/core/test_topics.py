@@ -1,5 +1,7 @@
 """Names and set-up of the topics."""
 
+import pytest
+
 from bridge.core.topics import MAX_RECORD_BYTES, Options, plans_of, topics_of
 
 
@@ -63,3 +65,10 @@ def test_a_dead_letter_has_room_for_the_largest_record() -> None:
     limits = {plan.name: int(plan.configs["max.message.bytes"]) for plan in plans_of(topics_of(Options()))}
     assert MAX_RECORD_BYTES < limits.pop("raw-suggestions") == 1024**2
     assert all(limit == (2 * 1024**2 if name.startswith("dlq.") else 1024**2) for name, limit in limits.items())
+
+
+@pytest.mark.parametrize(("replication_factor", "is_set"), [(1, False), (2, False), (3, True), (5, True)])
+def test_from_three_replicas_on_what_is_acknowledged_is_on_two(replication_factor: int, is_set: bool) -> None:
+    plans = plans_of(topics_of(Options()), replication_factor=replication_factor)
+    told = {plan.configs.get("min.insync.replicas") for plan in plans}
+    assert told == ({"2"} if is_set else {None})
