@@ -15,8 +15,10 @@ from bridge.ports import Clock, Emit, Number
 RANK_VERSION = "x-rank-version"
 
 # One transaction; and how much of it is ranked before other numbers have their turn (about 5 ms).
-_MAX_BATCH_RECORDS = 4_000
+_MAX_BATCH_RECORDS = 1_000
 _SLICE_RECORDS = 200
+# A list below this need not be measured: its key and headers take a few kilobytes at most.
+_SURELY_FITS_BYTES = MAX_RECORD_BYTES // 2
 
 
 class Ranker:
@@ -137,7 +139,7 @@ def _rank_record(
         value=ranked.value,
         headers=(*headers, (RANK_VERSION, version.encode())),
     )
-    if listed.size > MAX_RECORD_BYTES:
+    if len(ranked.value) > _SURELY_FITS_BYTES and listed.size > MAX_RECORD_BYTES:
         raise MalformedError("oversize", f"the ranked list would take {listed.size} bytes")
     newer.ranked(record, origin)
     return listed, _retrieved(origin, ranked, topic=topics.suggestion_audit)
