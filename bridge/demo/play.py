@@ -203,9 +203,10 @@ async def _settle(stage: _Stage) -> None:
     await stage.genesys.stop_sending()
     await stage.agents.stop_clicking()
     prefix = stage.clients.options
-    # In the order of the data: where one is at rest, it has written all that the next one is to read.
+    # In the order of the data: where one is at rest, it has written all that the next one is to read. That may not be
+    # committed on all partitions yet, and counts all the same.
     probes = [
-        KafkaLag(stage.clients, topic=topic, groups=[group_of(prefix, group)])
+        KafkaLag(stage.clients, topic=topic, groups=[group_of(prefix, group)], isolation_level="read_uncommitted")
         for topic, group in (
             (stage.topics.raw_suggestions, "ranker"),
             (stage.topics.ranked_suggestions, "tally"),

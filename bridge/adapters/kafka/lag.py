@@ -25,13 +25,17 @@ class KafkaLag:
     """The port `LagProbe`; it connects when it is first asked. `stop` closes the connections.
 
     A group's own consumer would not do: while it is paused its watermark stands still, and it answers late while it
-    waits for records. Of several groups the largest lag counts.
+    waits for records. Of several groups the largest lag counts. With `isolation_level` "read_uncommitted" records of
+    transactions that are still open count, and those whose commit is still being written.
     """
 
-    def __init__(self, clients: Clients, *, topic: str, groups: Collection[str]) -> None:
+    def __init__(
+        self, clients: Clients, *, topic: str, groups: Collection[str], isolation_level: str = "read_committed"
+    ) -> None:
         self._clients = clients
         self._topic = topic
         self._groups = groups
+        self._isolation_level = isolation_level
         self._partitions: list[TopicPartition] = []
         self._reader: AIOKafkaConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
@@ -93,7 +97,7 @@ class KafkaLag:
         if self._reader is None:
             count = await partitions_of(self._clients, self._topic, timeout_s=_TIMEOUT_S)
             self._partitions = [TopicPartition(self._topic, number) for number in range(count)]
-            reader = self._clients.reader(max_partition_fetch_bytes=PEEK_BYTES)
+            reader = self._clients.reader(isolation_level=self._isolation_level, max_partition_fetch_bytes=PEEK_BYTES)
             # Assigned, it asks for the metadata of this topic only; paused, it fetches no record.
             reader.assign(self._partitions)
             reader.pause(*self._partitions)
