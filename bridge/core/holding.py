@@ -7,6 +7,7 @@ from heapq import heappop, heappush
 from bridge.core.records import NewRecord
 
 Lane = tuple[str, int]
+_Sized = tuple[NewRecord, int]
 
 # What a record takes in memory beside its own bytes: its objects, its place in a lane and in the order of shedding.
 # Measured: 330 bytes, and 70 more while the buffer is full.
@@ -47,6 +48,7 @@ class Holding:
         lane = self._lane((record.topic, record.partition or 0))
         self._number += 1
         lane.waiting[self._number] = (record, size)
+        lane.waiting_bytes += size
         self.bytes += size + self._record_bytes
         self.records += 1
         if not lane.may_shed:
@@ -62,23 +64,16 @@ class Holding:
     def take(self, lane_key: Lane, *, max_bytes: int) -> list[NewRecord]:
         """The oldest records of a lane that are not `done` yet, up to `max_bytes` of them but at least one."""
         lane = self._lanes[lane_key]
-        while lane.waiting:
-            size = next(iter(lane.waiting.values()))[1]
-            if lane.flying and lane.flying_bytes + size > max_bytes:
-                break
-            entry = lane.waiting.popitem(last=False)[1]
-            lane.flying.append(entry)
-            lane.flying_bytes += size
-            if self._order is not None and lane.may_shed:
-                self._order.take(entry[0].key)
+        taken = lane.take(max_bytes=max_bytes)
+        if self._order is not None and lane.may_shed:
+            for record, _ in taken:
+                self._order.take(record.key)
         return [record for record, _ in lane.flying]
 
     def done(self, lane_key: Lane, count: int) -> None:
         """The first `count` of what was taken are acknowledged: they count no longer."""
         lane = self._lanes[lane_key]
-        size = sum(lane.flying.popleft()[1] for _ in range(count))
-        lane.flying_bytes -= size
-        size += count * self._record_bytes
+        size = lane.done(count) + count * self._record_bytes
         self.bytes -= size
         self.records -= count
         if lane.may_shed:
@@ -109,6 +104,7 @@ class Holding:
                 break
             number, lane = first
             record, size = lane.waiting.pop(number)
+            lane.waiting_bytes -= size
             self.bytes -= size + self._record_bytes
             self.frames -= 1
             self.records -= 1
@@ -123,14 +119,44 @@ class Holding:
 
 
 class _Lane:
-    __slots__ = ("flying", "flying_bytes", "may_shed", "waiting")
+    # What waits and what is flying is summed up, so that all of it is moved in one go: nearly always it fits.
+    __slots__ = ("flying", "flying_bytes", "may_shed", "waiting", "waiting_bytes")
 
     def __init__(self, *, may_shed: bool) -> None:
         self.may_shed = may_shed
         # By number, in order: a plain dictionary slows down when it is emptied from the front.
-        self.waiting: OrderedDict[int, tuple[NewRecord, int]] = OrderedDict()
-        self.flying: deque[tuple[NewRecord, int]] = deque()
+        self.waiting: OrderedDict[int, _Sized] = OrderedDict()
+        self.waiting_bytes = 0
+        self.flying: list[_Sized] = []
         self.flying_bytes = 0
+
+    def take(self, *, max_bytes: int) -> Sequence[_Sized]:
+        if self.flying_bytes + self.waiting_bytes <= max_bytes:
+            taken, size = list(self.waiting.values()), self.waiting_bytes
+            self.waiting.clear()
+        else:
+            taken, size = self._take_some(max_bytes - self.flying_bytes)
+        self.waiting_bytes -= size
+        self.flying_bytes += size
+        self.flying += taken
+        return taken
+
+    def done(self, count: int) -> int:
+        size = self.flying_bytes if count == len(self.flying) else sum(size for _, size in self.flying[:count])
+        del self.flying[:count]
+        self.flying_bytes -= size
+        return size
+
+    def _take_some(self, room: int) -> tuple[list[_Sized], int]:
+        taken: list[_Sized] = []
+        total = 0
+        while self.waiting:
+            size = next(iter(self.waiting.values()))[1]
+            if total + size > room and (taken or self.flying):
+                break
+            taken.append(self.waiting.popitem(last=False)[1])
+            total += size
+        return taken, total
 
 
 _Entry = tuple[int, _Lane, bytes | None]

@@ -49,12 +49,11 @@ class RawRecords:
         """
         key, partition, headers, digest, size = self._interaction(frame.interaction_id)
         version, _, source, kind, _, subject, content_type = headers
-        value = frame.value
-        occurrence = b"%d" % frame.occurrence
+        value, occurrence = frame.value, frame.occurrence
         mixed = digest.copy()
         mixed.update(b"%d:" % len(value))
         mixed.update(value)
-        mixed.update(b"%d:%b" % (len(occurrence), occurrence))
+        mixed.update(_part(b"%d" % occurrence) if occurrence else _FIRST)
         if at_ms != self._time_ms:
             self._time, self._time_ms = ("ce_time", to_rfc3339(at_ms).encode()), at_ms
         ce_id = "ce_id", b2a_hex(mixed.digest())
@@ -75,9 +74,17 @@ class RawRecords:
             key=key,
             partition=partition_of(key, self._partitions),
             headers=headers,
-            digest=blake2b(b"%d:%b" % (len(key), key), digest_size=16),
+            digest=blake2b(_part(key), digest_size=16),
             size=NewRecord(topic=self._topic, key=key, value=b"", headers=headers).size,
         )
+
+
+def _part(part: bytes) -> bytes:
+    return b"%d:%b" % (len(part), part)
+
+
+# Nearly every frame is the first of its kind.
+_FIRST = _part(b"0")
 
 
 class SideRecords:

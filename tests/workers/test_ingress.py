@@ -197,16 +197,18 @@ def texts(records: list[NewRecord]) -> list[str]:
 # -- frames ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_frame_becomes_a_record_that_others_can_rely_on() -> None:
+@pytest.mark.parametrize("occurrence", [0, 3, 10])
+async def test_a_frame_becomes_a_record_that_others_can_rely_on(occurrence: int) -> None:
     async with Stage() as stage:
-        one = frame("i", "é", occurrence=3)
+        one = frame("i", "é", occurrence=occurrence)
         await stage.deliver(one)
         (record,) = await stage.writer.until_written(RAW, 1)
+    ce_id = digest(b"i", one.value, b"%d" % occurrence)
     assert record == NewRecord(
         topic=RAW,
         key=b"i",
         value=one.value,
-        headers=made_here(kind=Kind.RECEIVED, subject="i", at_ms=START_MS, ce_id=digest(b"i", one.value, b"3")),
+        headers=made_here(kind=Kind.RECEIVED, subject="i", at_ms=START_MS, ce_id=ce_id),
         partition=home("i"),
         timestamp=START_MS,
     )

@@ -149,10 +149,10 @@ async def _hand_over(
     Raises UnavailableError where it has not taken it, because nobody tells it who leads the partition.
     """
     batch = producer.create_batch()
+    append = batch.append
     for record in records:
-        # The first record of a batch is always taken, whatever its size.
-        headers = list(record.headers)  # aiokafka takes nothing but a list.
-        taken = batch.append(timestamp=record.timestamp, key=record.key, value=record.value, headers=headers)
+        # The first record of a batch is always taken, whatever its size. aiokafka takes nothing but a list of headers.
+        taken = append(timestamp=record.timestamp, key=record.key, value=record.value, headers=[*record.headers])
         if taken is None:
             break
     batch.close()
