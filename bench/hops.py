@@ -62,7 +62,7 @@ class Bench:
                     cpu_s, peak = process.cpu_s, process.peak_rss_bytes
         return {
             "records/s": len(loads) / (last_s - started_s),
-                "first result after, s": first_s - started_s,
+            "first result after, s": first_s - started_s,
             "CPU s / 100,000": cpu_s * 100_000 / len(loads),
             "peak RSS, MiB": peak / _MIB,
         }

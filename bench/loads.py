@@ -1,7 +1,9 @@
 """What the hops' benchmark writes: raw lists, ranked lists and clicks, and how fast they go to Kafka."""
 
 import asyncio
+import itertools
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from random import Random
 from typing import NamedTuple
 
@@ -31,18 +33,23 @@ class Load(NamedTuple):
 
 def raw_lists(topics: Topics, count: int, *, interactions: int, seed: int) -> Iterator[Load]:
     """Raw records of about 1.7 KB, none without suggestions; the interactions take turns."""
-    chance = Random(seed)
-    serial = made = 0
-    while made < count:
-        interaction = f"interaction-{made % interactions:07}"
-        value = suggestions_frame(interaction_id=interaction, serial=serial, at_ms=0, chance=chance)
-        serial += 1
-        if b'"suggestions":[]' in value:
-            continue
-        made += 1
-        key = interaction.encode()
-        headers = made_here(kind=Kind.RECEIVED, subject=interaction, at_ms=0, ce_id=digest(key, value))
+    for key, value in _lists(count, interactions, seed):
+        headers = made_here(kind=Kind.RECEIVED, subject=key.decode(), at_ms=0, ce_id=digest(key, value))
         yield Load(topics.raw_suggestions, partition_of(key, topics.partitions), key, value, headers)
+
+
+# Making them takes longer than working them.
+@lru_cache(4)
+def _lists(count: int, interactions: int, seed: int) -> list[tuple[bytes, bytes]]:
+    chance = Random(seed)
+    made: list[tuple[bytes, bytes]] = []
+    serials = itertools.count()
+    while len(made) < count:
+        interaction = f"interaction-{len(made) % interactions:07}"
+        value = suggestions_frame(interaction_id=interaction, serial=next(serials), at_ms=0, chance=chance)
+        if b'"suggestions":[]' not in value:
+            made.append((interaction.encode(), value))
+    return made
 
 
 def ranked_lists_and_clicks(topics: Topics, count: int, *, interactions: int, seed: int) -> Iterator[Load]:
