@@ -184,6 +184,7 @@ class Parts:
             audit_topic=self._topics.suggestion_audit,
             make_hop=make_hop,
             waits=waits,
+            partitions=self._topics.partitions,
         )
         engine = Engine(
             self._clients, plan, clock=_now_ms, chance=random.random, emit=self._emit, budget=self._settings.dlq

@@ -172,10 +172,15 @@ class NumberBooks:
             lost = _lost.decode(record.value or b"")
         except msgspec.MsgspecError:
             return
-        for sources in (self._ranker.sources, self._tally.clicks, self._exporter.sources):
-            if sources.topic == lost.topic and lost.partition == self._scope.number:
+        if lost.partition != self._scope.number:
+            return
+        inputs = (self._ranker.sources, self._tally.clicks, self._exporter.sources)
+        # Lists that the tally has lost are lost, too, though nothing was due of each of them.
+        if lost.topic in {self._scope.topics.ranked_suggestions, *(sources.topic for sources in inputs)}:
+            self._findings.lost_offsets += lost.to - lost.from_
+        for sources in inputs:
+            if sources.topic == lost.topic:
                 sources.lost.append((lost.from_, lost.to))
-                self._findings.lost_offsets += lost.to - lost.from_
 
 
 def _kind(event: str) -> bytes:

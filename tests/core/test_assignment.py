@@ -21,5 +21,14 @@ def test_topics_of_different_sizes_park_everything() -> None:
     assert parked == {0: "the topics differ in partitions (lists has 2, clicks has 4)"}
 
 
+def test_a_topic_that_has_gained_partitions_parks_everything_though_it_is_the_only_one() -> None:
+    """What the hop writes to has no such numbers."""
+    workable, parked = workable_numbers([("lists", 0), ("lists", 2)], {"lists": 3}, expected=2)
+    assert workable == set()
+    told = "the topics differ in partitions (lists has 3; topics.partitions is 2)"
+    assert parked == {0: told, 2: told}
+    assert workable_numbers([("lists", 0)], {"lists": 2}, expected=2) == ({0}, {})
+
+
 def test_nothing_assigned_is_nothing_to_work() -> None:
     assert workable_numbers([], {"lists": 2}) == (set(), {})

@@ -154,6 +154,7 @@ def _lost(**fields: object) -> NewRecord:
         (_lost(), {RAW: 1}, 2),
         (_lost(partition=1), {RAW: 3}, 0),
         (_lost(topic="another"), {RAW: 3}, 0),
+        (_lost(topic=_ONE.ranked_suggestions), {RAW: 3}, 2),
         (msgspec.structs.replace(_lost(), value=b"{"), {RAW: 3}, 0),
     ],
 )

@@ -135,7 +135,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
             # owner's to change. The real one is sought when the number runs.
             self._consumer.seek(partition, 0)
         counts = {topic: len(self._consumer.partitions_for_topic(topic) or ()) for topic in self._plan.topics}
-        workable, self._parked = workable_numbers(assigned, counts)
+        workable, self._parked = workable_numbers(assigned, counts, expected=self._plan.partitions)
         owned = frozenset(self._numbers.owned)
         kept, lost, gained = workable & owned, owned - workable, workable - owned
         self._numbers.drop(lost)

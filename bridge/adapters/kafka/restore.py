@@ -27,7 +27,11 @@ _SILENCE_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the engine of one hop works on. `waits`: the hop waits for something outside, on purpose."""
+    """What the engine of one hop works on.
+
+    `waits`: the hop waits for something outside, on purpose. `partitions`: how many its inputs and outputs have; where
+    it is not known, its inputs need only be alike.
+    """
 
     group: str
     topics: Sequence[str]
@@ -35,6 +39,7 @@ class Plan:
     audit_topic: str
     make_hop: Callable[[int], Hop]
     waits: Callable[[], bool] = lambda: False
+    partitions: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
