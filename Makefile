@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint types layers fmt docs up down bench-ingress bench-ranker bench-tally clean
+.PHONY: help setup demo test test-cluster check format lint types layers fmt docs up down bench-ingress bench-ranker bench-tally clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ demo: $(VENV)/.installed ## the whole bridge for 20 seconds, faults on the way, 
 
 test: $(VENV)/.installed ## all tests; Apache Kafka is started where Java 17 and Maven are there
 	@$(BIN)/python -m pytest
+
+test-cluster: $(VENV)/.installed ## the bridge on three brokers of which one dies, or is restarted
+	@BRIDGE_TEST_BROKER=kafka $(BIN)/python -m pytest -m cluster
 
 check: format lint types layers test ## everything that CI checks
 

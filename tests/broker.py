@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Self
@@ -43,9 +44,10 @@ def running(folder: Path) -> Iterator[str]:
 class KafkaBroker:
     """One Kafka node in KRaft mode, broker and controller in one process, to be stopped, killed and started again."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, *, heap: str = "512m", **settings: str) -> None:
         self._folder = folder
         self._settings = settings
+        self._heap = heap
         self._port, self._controller_port = _free_ports(2)
         self._process: subprocess.Popen[str] | None = None
         self._log = threading.Thread()
@@ -60,12 +62,20 @@ class KafkaBroker:
         return self._process
 
     def __enter__(self) -> Self:
-        self._format()
+        self.format()
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+    @property
+    def controller(self) -> str:
+        return f"127.0.0.1:{self._controller_port}"
+
+    def join(self, **settings: str) -> None:
+        """Further settings, before the first start."""
+        self._settings |= settings
 
     def start(self) -> None:
         """Starts the broker and returns once it serves; its data and its port are those of the former start."""
@@ -110,7 +120,8 @@ class KafkaBroker:
                     started.set()
         started.set()  # The process has ended: whoever waits looks at its exit code.
 
-    def _format(self) -> None:
+    def format(self) -> None:
+        """Makes its folder, once."""
         self._folder.mkdir(parents=True, exist_ok=True)
         lines = (f"{name}={value}" for name, value in self._properties().items())
         (self._folder / "server.properties").write_text("\n".join(lines) + "\n")
@@ -148,18 +159,66 @@ class KafkaBroker:
             # The shortest session that a test may ask for: a dead member is noticed in a second, not in 30.
             "group.min.session.timeout.ms": "1000",
             "auto.create.topics.enable": "false",
+            # How often it looks for transactions that have outlived their timeout.
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
             **self._settings,
         }
 
     def _java(self) -> list[str]:
         return [
             "java",
-            "-Xmx512m",
+            f"-Xmx{self._heap}",
             "-XX:TieredStopAtLevel=1",
             f"-Dlog4j2.configurationFile={_HERE / 'log4j2.properties'}",
             "-cp",
             f"{jars()}/*",
         ]
+
+
+class KafkaCluster:
+    """Three Kafka nodes that replicate everything to each other; one of them may be away."""
+
+    def __init__(self, folder: Path) -> None:
+        self.brokers = [KafkaBroker(folder / str(number), heap="256m", **_REPLICATED) for number in range(1, 4)]
+        voters = ",".join(f"{number}@{broker.controller}" for number, broker in enumerate(self.brokers, start=1))
+        for number, broker in enumerate(self.brokers, start=1):
+            broker.join(**{"node.id": str(number), "controller.quorum.voters": voters})
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return ",".join(broker.bootstrap_servers for broker in self.brokers)
+
+    def __enter__(self) -> Self:
+        try:
+            for broker in self.brokers:
+                broker.format()
+            # None of them serves before most of them are there.
+            with ThreadPoolExecutor() as threads:
+                list(threads.map(KafkaBroker.start, self.brokers))
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for broker in self.brokers:
+            broker.kill()
+
+
+_REPLICATED = {
+    "default.replication.factor": "3",
+    "min.insync.replicas": "2",
+    "offsets.topic.replication.factor": "3",
+    "transaction.state.log.replication.factor": "3",
+    "transaction.state.log.min.isr": "2",
+    "share.coordinator.state.topic.replication.factor": "3",
+    "share.coordinator.state.topic.min.isr": "2",
+    # A dead one is noticed soon, and leads again soon after it is back.
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
+    "leader.imbalance.check.interval.seconds": "2",
+    "leader.imbalance.per.broker.percentage": "0",
+}
 
 
 def jars() -> Path:

@@ -24,8 +24,15 @@ def prefix() -> str:
     return f"t{os.getpid()}-{next(_prefixes)}-"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that need Apache Kafka itself are skipped where another broker serves; in CI a skip is a failure."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Three brokers are started only where they are asked for: `-m cluster`, which is `make test-cluster`.
+
+    Tests that need Apache Kafka itself are skipped where another broker serves; in CI a skip is a failure.
+    """
+    if "cluster" not in config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("cluster")]
+        items[:] = [item for item in items if not item.get_closest_marker("cluster")]
+        config.hook.pytest_deselected(items=left_out)
     if broker.choice() == "embedded":
         reason = "needs Apache Kafka (Java 17 and Maven): the embedded broker has no transaction timeout and no restart"
         for item in items:

@@ -45,10 +45,12 @@ async def bridge_beside(*arguments: str, **environment: str) -> Ended:
 
 
 @asynccontextmanager
-async def started(*arguments: str, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A command that runs beside the test, and no longer than it."""
+async def started(
+    *arguments: str, module: str = "bridge", **environment: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A command that runs beside the test, and no longer than it. `module` is run in the place of `bridge`."""
     process = await asyncio.create_subprocess_exec(
-        *_command(arguments),
+        *_command(arguments, module=module),
         env=_environment(environment),
         cwd=_ROOT,
         stdout=asyncio.subprocess.PIPE,
@@ -75,8 +77,8 @@ async def code_of(process: asyncio.subprocess.Process) -> int:
         return await process.wait()
 
 
-def _command(arguments: tuple[str, ...]) -> list[str]:
-    return [sys.executable, "-m", "bridge", *arguments]
+def _command(arguments: tuple[str, ...], *, module: str = "bridge") -> list[str]:
+    return [sys.executable, "-m", module, *arguments]
 
 
 def _environment(environment: dict[str, str]) -> dict[str, str]:

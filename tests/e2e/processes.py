@@ -57,6 +57,10 @@ class Bridge:
         """It goes on as if nothing had happened."""
         self._process.send_signal(signal.SIGCONT)
 
+    def hold_up_its_loop(self) -> None:
+        """Its event loop does nothing for a while; for `module="tests.e2e.faulty_bridge"`."""
+        self._process.send_signal(signal.SIGUSR1)
+
     def stop(self) -> None:
         """Asks for an orderly end."""
         self._process.send_signal(signal.SIGTERM)
@@ -91,9 +95,9 @@ def _is_like(event: dict[str, Any], name: str, fields: dict[str, object]) -> boo
 
 
 @asynccontextmanager
-async def running(*arguments: str, **environment: str) -> AsyncIterator[Bridge]:
-    """A `bridge` command that runs beside the block, and no longer than it."""
-    async with started(*arguments, **environment) as process:
+async def running(*arguments: str, module: str = "bridge", **environment: str) -> AsyncIterator[Bridge]:
+    """A `bridge` command (or `module` in its place) that runs beside the block, and no longer than it."""
+    async with started(*arguments, module=module, **environment) as process:
         bridge = Bridge(process)
         async with asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(bridge.read())

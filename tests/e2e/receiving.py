@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 from aiokafka import TopicPartition
@@ -17,7 +18,7 @@ from bridge.core.times import from_rfc3339
 from bridge.core.topics import plans_of
 from bridge.simulator.genesys import GenesysSimulator
 from tests.kafka.cluster import Cluster
-from tests.kafka.stream import books_of
+from tests.kafka.stream import assert_verified, books_of
 from tests.kafka.working import Workers, genesys_options
 
 NAMES = tuple(f"interaction-{number:02}" for number in range(20))
@@ -58,7 +59,7 @@ class _Frame(msgspec.Struct, rename="camel"):
     serial: int
 
 
-async def a_cluster(bootstrap_servers: str, prefix: str, **options: object) -> Cluster:
+async def a_cluster(bootstrap_servers: str, prefix: str, **options: Any) -> Cluster:
     """A test's own topics, four partitions each, once the broker knows all of them."""
     cluster = Cluster(bootstrap_servers, prefix, partitions=4, **options)
     await apply(cluster.clients, plans_of(cluster.topics), partitions=4, replication_factor=1, dry_run=False)
@@ -87,6 +88,7 @@ def frames_of(genesys: GenesysSimulator) -> list[FrameSent]:
 
 async def frames_line(cluster: Cluster, genesys: GenesysSimulator) -> Line:
     """The line of the books that says where each frame is: on a topic, or lost inside a told gap."""
+    await assert_verified(cluster, is_done=False)
     return (await books_of(cluster, frames=frames_of(genesys), clicks=[], posts=[]))[0]
 
 

@@ -1,89 +1,47 @@
 """Workers that die or stand still in the middle of the stream, as processes."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from bridge.simulator.agents import AgentsSimulator
-from bridge.simulator.clicks import ClickMix
-from bridge.simulator.kmp import KmpSimulator
 from tests.e2e.processes import Bridge, environment_of, running, stop_all
 from tests.e2e.world import world
 from tests.kafka.cluster import Cluster
-from tests.kafka.stream import Stream, assert_balanced, assert_in_order, books_of, streaming, until_all_is_done
+from tests.kafka.traffic import HOPS, PARTITIONS, Traffic, traffic_on
 
 # The embedded broker never expels a member that has died.
-pytestmark = [pytest.mark.kafka, pytest.mark.e2e]
-
-_HOPS = ("ranker", "tally", "exporter")
-_PARTITIONS = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Traffic:
-    """200 lists a second, clicks on them, and a KMP that takes the exports."""
-
-    cluster: Cluster
-    environment: dict[str, str]
-    stream: Stream
-    agents: AgentsSimulator
-    kmp: KmpSimulator
-
-    async def until_lists(self, more: int) -> None:
-        """Returns when the agents have seen so many lists more."""
-        enough = self.agents.lists_seen + more
-        await self.agents.until(lambda: self.agents.lists_seen >= enough, timeout_s=60)
-
-    async def until_posts(self, more: int) -> None:
-        """Returns when the KMP has got so many posts more."""
-        enough = len(self.kmp.posts) + more
-        await self.kmp.until(lambda: len(self.kmp.posts) >= enough, timeout_s=60)
-
-    async def end(self) -> None:
-        """Writes and clicks no more; returns when the workers have worked everything."""
-        self.stream.end()
-        await self.cluster.until_at_rest(("ranker", self.cluster.topics.raw_suggestions))
-        await self.agents.stop_clicking()
-        await until_all_is_done(self.cluster)
-
-    async def check(self) -> None:
-        """Every list, count and export is there, exactly once; the KMP got the exports in order."""
-        posts = self.kmp.posts
-        books = await books_of(self.cluster, frames=self.stream.frames, clicks=self.agents.clicks, posts=posts)
-        assert_balanced(books)
-        assert_in_order(posts)
+pytestmark = [pytest.mark.kafka, pytest.mark.e2e, pytest.mark.faults]
 
 
 @pytest.fixture
 async def traffic(bootstrap_servers: str, prefix: str) -> AsyncIterator[Traffic]:
-    cluster = Cluster(bootstrap_servers, prefix, partitions=_PARTITIONS, session_timeout_ms=3_000)
-    await cluster.create_topics()
-    async with (
-        KmpSimulator() as kmp,
-        AgentsSimulator(cluster.clients, cluster.topics, mix=ClickMix(click_share=0.3)) as agents,
-        streaming(cluster, per_s=200) as stream,
-    ):
-        environment = environment_of(cluster, KMP__ENDPOINT=kmp.endpoint)
-        yield Traffic(cluster=cluster, environment=environment, stream=stream, agents=agents, kmp=kmp)
+    cluster = Cluster(bootstrap_servers, prefix, partitions=PARTITIONS, session_timeout_ms=3_000)
+    async with traffic_on(cluster) as traffic:
+        yield traffic
+
+
+@pytest.fixture
+def environment(traffic: Traffic) -> dict[str, str]:
+    return environment_of(traffic.cluster, KMP__ENDPOINT=traffic.kmp.endpoint)
 
 
 @pytest.mark.parametrize("victim", ["ranker", "tally"])
 async def test_a_worker_that_is_killed_in_the_middle_of_a_transaction_loses_and_doubles_nothing(
-    traffic: Traffic, victim: str
+    traffic: Traffic, environment: dict[str, str], victim: str
 ) -> None:
     """D6: killed twice with a transaction open, and started again each time."""
     topics = traffic.cluster.topics
     topic = {"ranker": topics.ranked_suggestions, "tally": topics.interaction_acceptance}[victim]
-    others = [hop for hop in _HOPS if hop != victim]
-    async with running("run", *others, **traffic.environment) as rest:
+    others = [hop for hop in HOPS if hop != victim]
+    async with running("run", *others, **environment) as rest:
         for _ in range(2):
-            async with running("run", victim, **traffic.environment) as killed:
+            async with running("run", victim, **environment) as killed:
                 await _until_at_work(killed)
                 await _freeze_in_a_transaction(killed, traffic.cluster, topic)
                 killed.kill()
                 assert await killed.code() == -9
-        async with running("run", victim, **traffic.environment) as last:
+        async with running("run", victim, **environment) as last:
             await _until_at_work(last)
             await traffic.until_posts(50)
             await traffic.end()
@@ -94,17 +52,17 @@ async def test_a_worker_that_is_killed_in_the_middle_of_a_transaction_loses_and_
 
 
 async def test_an_exporter_that_is_killed_between_post_and_commit_posts_again_under_the_same_keys(
-    traffic: Traffic,
+    traffic: Traffic, environment: dict[str, str]
 ) -> None:
     """D8: the KMP has them, but nobody noted it: it gets the same bytes once more, and holds each once."""
-    async with running("run", "ranker", "tally", **traffic.environment) as rest:
+    async with running("run", "ranker", "tally", **environment) as rest:
         for _ in range(2):
-            async with running("run", "exporter", **traffic.environment) as killed:
+            async with running("run", "exporter", **environment) as killed:
                 await _until_at_work(killed)
                 await traffic.until_posts(1)
                 killed.kill()
                 assert await killed.code() == -9
-        async with running("run", "exporter", **traffic.environment) as last:
+        async with running("run", "exporter", **environment) as last:
             await _until_at_work(last)
             await traffic.until_posts(50)
             await traffic.end()
@@ -115,49 +73,105 @@ async def test_an_exporter_that_is_killed_between_post_and_commit_posts_again_un
 
 
 async def _until_at_work(process: Bridge) -> None:
-    await process.until("number_restored", count=_PARTITIONS)
+    await process.until("number_restored", count=PARTITIONS)
     await process.until("transaction_committed", count=20, after=len(process.events))
 
 
 async def _freeze_in_a_transaction(process: Bridge, cluster: Cluster, topic: str) -> None:
     """Stops the process at a moment at which it has a transaction open on the topic that only it writes."""
     process.freeze()
-    while not await cluster.has_open_transaction(topic):
+    # One of which the end is asked for already is over in a moment.
+    while not all([await cluster.has_open_transaction(topic) for _ in range(5)]):
         worked = len(process.events)
         process.thaw()
         await process.until("transaction_committed", after=worked)
         process.freeze()
 
 
+@pytest.mark.parametrize(
+    ("stop", "wake"), [(Bridge.freeze, Bridge.thaw), (Bridge.hold_up_its_loop, Bridge.thaw)], ids=["process", "loop"]
+)
 async def test_a_ranker_that_stood_still_for_longer_than_its_session_does_not_disturb_the_one_that_took_over(
-    traffic: Traffic, prefix: str
+    traffic: Traffic,
+    environment: dict[str, str],
+    prefix: str,
+    stop: Callable[[Bridge], None],
+    wake: Callable[[Bridge], None],
 ) -> None:
     """The zombie is fenced, waits, and shares the work again; it does not fence the rightful owner in turn."""
     group = f"{prefix}ranker"
+    options = environment | {"TEST_BLOCKS_S": "8"}  # A loop wakes by itself.
     async with (
-        running("run", "tally", "exporter", **traffic.environment) as clicks,
-        running("run", "ranker", **traffic.environment) as zombie,
-        running("run", "ranker", **traffic.environment) as heir,
+        running("run", "tally", "exporter", **environment) as clicks,
+        running("run", "ranker", module="tests.e2e.faulty_bridge", **options) as zombie,
+        running("run", "ranker", **environment) as heir,
     ):
         for ranker in (zombie, heir):
-            await ranker.until("numbers_assigned", group=group, owned=_PARTITIONS // 2)
+            await ranker.until("numbers_assigned", group=group, owned=PARTITIONS // 2)
             await ranker.until("batch_ranked", count=5)
-        before = len(heir.events)
-        zombie.freeze()
-        await heir.until("numbers_assigned", group=group, owned=_PARTITIONS, after=before)
-        await heir.until("number_restored", group=group, count=_PARTITIONS // 2, after=before)
+        before, asleep = len(heir.events), len(zombie.events)
+        stop(zombie)
+        await heir.until("numbers_assigned", group=group, owned=PARTITIONS, after=before)
+        await heir.until("number_restored", group=group, count=PARTITIONS // 2, after=before)
         await traffic.until_lists(100)
-        woken = len(zombie.events)
-        zombie.thaw()
-        await zombie.until("numbers_assigned", group=group, owned=_PARTITIONS // 2, after=woken)
-        await zombie.until("number_restored", group=group, count=_PARTITIONS // 2, after=woken)
+        wake(zombie)
+        await zombie.until("numbers_assigned", group=group, owned=PARTITIONS // 2, after=asleep)
+        await zombie.until("number_restored", group=group, count=PARTITIONS // 2, after=asleep)
         ranking = len(zombie.events)
         await zombie.until("batch_ranked", count=10, after=ranking)
+        await traffic.until_posts(20)
         await traffic.end()
         assert heir.told("number_fenced") == []
         # Once for each number that it still took for its own; never again.
-        assert len(zombie.told("number_fenced")) <= _PARTITIONS // 2
+        assert len(zombie.told("number_fenced")) <= PARTITIONS // 2
         await stop_all(zombie, heir, clicks)
+    await traffic.check()
+
+
+async def test_a_worker_whose_loop_stood_still_for_longer_than_its_session_goes_on_alone(
+    traffic: Traffic, environment: dict[str, str]
+) -> None:
+    """All hops in one process, nobody there to take over: the group has expelled it, and takes it again."""
+    options = environment | {"TEST_BLOCKS_S": "5"}
+    async with running("run", *HOPS, module="tests.e2e.faulty_bridge", **options) as hops:
+        await hops.until("number_restored", count=PARTITIONS * len(HOPS))
+        await traffic.until_posts(50)
+        before = len(hops.events)
+        hops.hold_up_its_loop()
+        await hops.until("numbers_assigned", count=len(HOPS), owned=PARTITIONS, after=before)
+        await traffic.until_posts(50)
+        await traffic.end()
+        await stop_all(hops)
+    await traffic.check()
+
+
+@pytest.mark.parametrize("hop", ["ranker", "tally"])
+async def test_a_transaction_that_outlives_its_timeout_is_done_again(
+    traffic: Traffic, environment: dict[str, str], hop: str
+) -> None:
+    """The broker aborts it while its owner stands still, and nobody else takes over."""
+    topics = traffic.cluster.topics
+    topic = {"ranker": topics.ranked_suggestions, "tally": topics.interaction_acceptance}[hop]
+    others = [one for one in HOPS if one != hop]
+    patient = environment | {
+        "BRIDGE_KAFKA__SESSION_TIMEOUT_MS": "30000",
+        "BRIDGE_KAFKA__TRANSACTION_TIMEOUT_MS": "2000",
+    }
+    async with running("run", *others, **environment) as rest, running("run", hop, **patient) as slow:
+        await _until_at_work(slow)
+        await _freeze_in_a_transaction(slow, traffic.cluster, topic)
+        before = len(slow.events)
+        async with asyncio.timeout(30):
+            while await traffic.cluster.has_open_transaction(topic):
+                await asyncio.sleep(0.1)  # Kafka tells nobody.
+        slow.thaw()
+        # It learns it from the broker, or its own clock is first.
+        failed = await slow.until("transaction_failed", after=before)
+        await slow.until("number_restored", number=failed["number"], after=before)
+        await traffic.until_posts(50)
+        await traffic.end()
+        assert len(slow.told("numbers_assigned")) == 1, "its membership was never in question"
+        await stop_all(rest, slow)
     await traffic.check()
 
 

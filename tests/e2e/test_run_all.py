@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from bridge.core.books import FrameSent
+from bridge.demo.accounts import position_of
 from bridge.demo.timeline import plan
 from bridge.simulator.agents import SentClick
 from bridge.simulator.kmp import KmpBooks, KmpState
@@ -14,7 +15,7 @@ from bridge.simulator.script import Burst, Garbage
 from tests.cli.processes import bridge_beside
 from tests.e2e.processes import environment_of, genesys_environment, running, simulating, stop_all
 from tests.kafka.cluster import Cluster
-from tests.kafka.stream import assert_balanced, assert_in_order, books_of, until_all_is_done
+from tests.kafka.stream import assert_in_order, assert_that_all_is_there, until_all_is_done
 
 pytestmark = [pytest.mark.broker, pytest.mark.e2e]
 
@@ -60,7 +61,7 @@ async def test_the_bridge_and_its_counterparts_as_processes_with_the_demos_fault
             clicks = await agents.page("clicks", list[SentClick])
         frames = [_frame(one) for one in await genesys.page("sent", list[SentFrame])]
         posts = (await kmp.page("posts", KmpBooks)).posts
-    assert_balanced(await books_of(cluster, frames=frames, clicks=clicks, posts=posts))
+    await assert_that_all_is_there(cluster, frames=frames, clicks=map(position_of, clicks), posts=posts)
     assert_in_order(posts)
     codes = [event["code"] for event in bridge.told("socket_closed")]
     assert codes == [1001, 4001, 1000]

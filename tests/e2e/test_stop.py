@@ -8,8 +8,9 @@ import pytest
 from bridge.simulator.script import Answer
 from tests.e2e.processes import running, stop_all
 from tests.e2e.world import world
+from tests.kafka.stream import assert_verified
 
-pytestmark = [pytest.mark.broker, pytest.mark.e2e]
+pytestmark = [pytest.mark.broker, pytest.mark.e2e, pytest.mark.faults]
 
 
 async def test_a_stop_under_load_loses_nothing_and_exits_0_within_the_deadline(
@@ -45,6 +46,7 @@ async def test_a_stop_in_the_middle_of_the_start_is_a_stop(bootstrap_servers: st
     ):
         await bridge.until(moment)
         await stop_all(bridge)
+        await assert_verified(around.cluster, is_done=False)
 
 
 async def test_a_stop_while_the_kmp_is_down_leaves_the_exports_to_the_next_start(

@@ -9,6 +9,7 @@ from bridge.simulator.genesys import GenesysSimulator
 from bridge.simulator.script import Burst
 from tests.e2e.processes import environment_of, genesys_environment, running, stop_all
 from tests.kafka.cluster import Cluster
+from tests.kafka.stream import assert_verified
 
 pytestmark = [pytest.mark.broker, pytest.mark.e2e]
 
@@ -56,6 +57,7 @@ async def test_a_stopped_ranker_closes_the_valve_and_once_it_is_back_every_frame
                 await cluster.until_at_rest(("ranker", cluster.topics.raw_suggestions))
                 await stop_all(ranker)
 
+    await assert_verified(cluster, is_done=False)
     raw = await cluster.read(cluster.topics.raw_suggestions)
     serials = [msgspec.json.decode(record.value or b"", type=_Frame).serial for record in raw]
     assert sorted(serials) == sorted(frame.serial for frame in genesys.sent)

@@ -3,14 +3,16 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from bridge.core.books import FrameSent
+from bridge.demo.accounts import position_of
 from bridge.simulator.agents import AgentsSimulator
 from bridge.simulator.genesys import GenesysSimulator
 from bridge.simulator.kmp import KmpSimulator
 from tests.e2e.processes import environment_of, genesys_environment
 from tests.kafka.cluster import Cluster
-from tests.kafka.stream import assert_balanced, assert_in_order, books_of, until_all_is_done
+from tests.kafka.stream import assert_in_order, assert_that_all_is_there, until_all_is_done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,18 +43,23 @@ class World:
             FrameSent(serial=one.serial, digest=one.digest, interaction_id=one.interaction_id, at_ms=one.at_ms)
             for one in self.genesys.sent
         ]
-        assert_balanced(await books_of(self.cluster, frames=frames, clicks=self.agents.clicks, posts=self.kmp.posts))
-        assert_in_order(self.kmp.posts)
+        posts = self.kmp.posts
+        assert_in_order(posts)
+        await assert_that_all_is_there(
+            self.cluster, frames=frames, clicks=map(position_of, self.agents.clicks), posts=posts
+        )
 
 
 @asynccontextmanager
-async def world(bootstrap_servers: str, prefix: str, **options: object) -> AsyncIterator[World]:
-    """100 lists a second and clicks on them; `options` are those of `Cluster`."""
-    cluster = Cluster(bootstrap_servers, prefix, partitions=4, **options)
+async def world(
+    bootstrap_servers: str, prefix: str, *, partitions: int = 4, frames_per_s: float = 100, **options: Any
+) -> AsyncIterator[World]:
+    """Lists, and clicks on them; `options` are those of `Cluster`."""
+    cluster = Cluster(bootstrap_servers, prefix, partitions=partitions, **options)
     await cluster.create_topics()
     async with (
         KmpSimulator() as kmp,
-        GenesysSimulator(frames_per_s=100) as genesys,
+        GenesysSimulator(frames_per_s=frames_per_s) as genesys,
         AgentsSimulator(cluster.clients, cluster.topics) as agents,
     ):
         sections = genesys_environment(genesys.base_url) | {"KMP__ENDPOINT": kmp.endpoint}

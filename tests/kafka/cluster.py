@@ -2,16 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from bridge.adapters.kafka import topics as kafka_topics
 from bridge.adapters.kafka.clients import Clients, Options
-from bridge.adapters.kafka.lag import KafkaLag
 from bridge.core.records import Header, Record
 from bridge.core.topics import Options as TopicOptions
 from bridge.core.topics import Topics, plans_of, topics_of
@@ -20,11 +20,14 @@ from bridge.core.topics import Topics, plans_of, topics_of
 class Cluster:
     """The test's own corner of the broker: everything in it begins with `prefix`."""
 
-    def __init__(self, bootstrap_servers: str, prefix: str, *, partitions: int = 2, **options: object) -> None:
+    def __init__(
+        self, bootstrap_servers: str, prefix: str, *, partitions: int = 2, replicas: int = 1, **options: object
+    ) -> None:
         # Short enough for a test to wait for a dead member, long enough for a busy machine.
         quick = {"session_timeout_ms": 6_000, "heartbeat_interval_ms": 500, "rebalance_timeout_ms": 10_000}
         self.options = Options(bootstrap_servers=bootstrap_servers, prefix=prefix, **(quick | options))  # type: ignore[arg-type]
         self.clients = Clients(self.options)
+        self._replicas = replicas
         self.topics: Topics = topics_of(TopicOptions(partitions=partitions), prefix=prefix)
 
     async def create_topics(self) -> None:
@@ -33,7 +36,7 @@ class Cluster:
             self.clients,
             plans_of(self.topics),
             partitions=self.topics.partitions,
-            replication_factor=1,
+            replication_factor=self._replicas,
             dry_run=False,
         )
 
@@ -60,13 +63,16 @@ class Cluster:
     async def read(
         self, topic: str, *, until: Callable[[list[Record]], bool] | None = None, isolation: str = "read_committed"
     ) -> list[Record]:
-        """Everything on a topic up to its end, or until the records read so far are enough (at most 60 s)."""
+        """Everything on a topic up to its end, or until the records read so far are enough (at most 60 s).
+
+        The end is the one that open transactions do not hide: a producer's commit returns before the broker has shown
+        it on every partition, so the records of one that has just returned are waited for.
+        """
+        ends = {} if until else await self._ends(topic, isolation="read_uncommitted")
         consumer = self.clients.reader(isolation_level=isolation)
         await consumer.start()
         try:
-            partitions = [TopicPartition(topic, number) for number in range(self.topics.partitions)]
-            consumer.assign(partitions)
-            ends = await consumer.end_offsets(partitions)
+            consumer.assign(self._partitions(topic))
             read: list[Record] = []
             async with asyncio.timeout(60):
                 while True:
@@ -75,7 +81,7 @@ class Cluster:
                     if until is not None:
                         if until(read):
                             return read
-                    elif all([await consumer.position(one) >= ends[one] for one in partitions]):
+                    elif all([await consumer.position(one) >= end for one, end in ends.items()]):
                         return read
         finally:
             await consumer.stop()
@@ -90,21 +96,44 @@ class Cluster:
         """Returns once the groups have no lag on their topics, each a pair like `("ranker", topic)` (at most 60 s).
 
         Name them in the order of the data: where one is at rest, it has written all that the next one is to read. They
-        are looked at twice, because a tally may move clicks to its own input.
+        are looked at twice, because a tally may move clicks to its own input. What they wrote can be read then: it is
+        hidden for a moment after a group's position has moved.
         """
-        async with AsyncExitStack() as stack, asyncio.timeout(60):
-            probes = []
-            for group, topic in hops:
-                probes.append(KafkaLag(self.clients, topic=topic, groups=[self.options.prefix + group]))
-                stack.push_async_callback(probes[-1].stop)
-            for probe in probes * 2:
-                while await probe.lag() != 0:
+        async with asyncio.timeout(60), self._admin() as admin, self._reader(isolation="read_uncommitted") as probe:
+            for group, topic in hops * 2:
+                while not await self._is_at_rest(admin, probe, group=group, topic=topic):
                     await asyncio.sleep(0.05)  # Kafka tells nobody.
+            ends = await probe.end_offsets([one for topic in self.topics.names() for one in self._partitions(topic)])
+            async with self._reader() as reader:
+                while any(shown < ends[one] for one, shown in (await reader.end_offsets(list(ends))).items()):
+                    await asyncio.sleep(0.05)
+
+    async def _is_at_rest(self, admin: AIOKafkaAdminClient, probe: AIOKafkaConsumer, *, group: str, topic: str) -> bool:
+        try:
+            committed = await admin.list_consumer_group_offsets(self.options.prefix + group)
+        except GroupCoordinatorNotAvailableError:
+            return False  # The first question about any group has a new broker make the topic of positions.
+        ends = await probe.end_offsets(self._partitions(topic))
+        return all(partition in committed and committed[partition].offset >= ends[partition] for partition in ends)
 
     async def has_open_transaction(self, topic: str) -> bool:
         """True while a transaction that has written to the topic is neither committed nor aborted."""
+        # In this order: what is written or committed between the two questions is no open transaction.
+        ends = await self._ends(topic, isolation="read_uncommitted")
         stable = await self._ends(topic, isolation="read_committed")
-        return stable != await self._ends(topic, isolation="read_uncommitted")
+        return any(stable[one] < end for one, end in ends.items())
+
+    async def leaders(self, topic: str) -> dict[int, int]:
+        """The node that leads each partition; -1 where none does."""
+        async with self._admin() as admin:
+            (found,) = await admin.describe_topics([topic])
+            return {one["partition"]: one["leader"] for one in found["partitions"]}
+
+    async def in_sync(self, topic: str) -> set[int]:
+        """How many replicas of its partitions are in sync: one number where all are alike."""
+        async with self._admin() as admin:
+            (found,) = await admin.describe_topics([topic])
+            return {len(one["isr"]) for one in found["partitions"]}
 
     async def delete_group(self, group: str) -> None:
         """Forgets a group and its committed positions; it must have no members."""
@@ -132,14 +161,21 @@ class Cluster:
             await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=configs)])
 
     async def _ends(self, topic: str, *, isolation: str) -> dict[TopicPartition, int]:
-        consumer = self.clients.reader(isolation_level=isolation)
-        await consumer.start()
-        try:
-            partitions = [TopicPartition(topic, number) for number in range(self.topics.partitions)]
-            ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
+        async with self._reader(isolation=isolation) as reader:
+            ends: dict[TopicPartition, int] = await reader.end_offsets(self._partitions(topic))
             return ends
+
+    def _partitions(self, topic: str) -> list[TopicPartition]:
+        return [TopicPartition(topic, number) for number in range(self.topics.partitions)]
+
+    @asynccontextmanager
+    async def _reader(self, *, isolation: str = "read_committed") -> AsyncIterator[AIOKafkaConsumer]:
+        reader = self.clients.reader(isolation_level=isolation)
+        await reader.start()
+        try:
+            yield reader
         finally:
-            await consumer.stop()
+            await reader.stop()
 
     @asynccontextmanager
     async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:

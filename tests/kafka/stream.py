@@ -10,11 +10,12 @@ from time import monotonic
 import msgspec
 from aiokafka import AIOKafkaProducer
 
+from bridge.adapters.kafka.verify import verify
 from bridge.core.books import Accounts, FrameSent, Line, balance
 from bridge.core.partitions import partition_of
 from bridge.core.records import Kind, digest, made_here
-from bridge.demo.accounts import is_delivered, position_of, read_topics
-from bridge.simulator.agents import SentClick
+from bridge.core.verify_findings import Report
+from bridge.demo.accounts import is_delivered, read_topics
 from bridge.simulator.frames import suggestions_frame
 from bridge.simulator.kmp import Post
 from bridge.simulator.times import now_ms, wait_for
@@ -94,14 +95,14 @@ async def until_all_is_done(cluster: Cluster) -> None:
 
 
 async def books_of(
-    cluster: Cluster, *, frames: Iterable[FrameSent], clicks: Iterable[SentClick], posts: Sequence[Post]
+    cluster: Cluster, *, frames: Iterable[FrameSent], clicks: Iterable[str], posts: Sequence[Post]
 ) -> list[Line]:
-    """The books, from what stands on the topics now and what the counterparts remember."""
+    """The books, from what stands on the topics now and what the counterparts remember. Clicks are positions."""
     return balance(
         Accounts(
             topics=cluster.topics,
             frames=list(frames),
-            clicks=[position_of(click) for click in clicks],
+            clicks=list(clicks),
             held=sorted({post.key for post in posts if post.key and is_delivered(post)}),
             records=await read_topics(cluster.clients, cluster.topics),
         )
@@ -113,6 +114,24 @@ def assert_balanced(books: Sequence[Line]) -> None:
     wrong = [f"{line.line}: missing {line.missing[:5]}, doubled {line.doubled[:5]}" for line in books if not line.ok]
     assert not wrong, "\n".join(wrong)
     assert [line.line for line in books if not line.left] == []
+
+
+async def assert_verified(cluster: Cluster, *, is_done: bool = True) -> Report:
+    """`bridge verify` finds nothing wrong; and nothing open, where everything `is_done`."""
+    async with asyncio.timeout(60):
+        report = await verify(cluster.clients, cluster.topics)
+    wrong = [f"{line.line}: {line.wrong} wrong" for line in report.lines if not line.ok]
+    assert report.balanced, "\n".join([*wrong, *(str(one) for one in report.offenders)])
+    assert not is_done or [line.line for line in report.lines if line.open] == []
+    return report
+
+
+async def assert_that_all_is_there(
+    cluster: Cluster, *, frames: Iterable[FrameSent], clicks: Iterable[str], posts: Sequence[Post]
+) -> Report:
+    """The books balance with what the counterparts remember, and by what stands on the topics alone."""
+    assert_balanced(await books_of(cluster, frames=frames, clicks=clicks, posts=posts))
+    return await assert_verified(cluster)
 
 
 class _Body(msgspec.Struct, rename="camel"):

@@ -11,7 +11,7 @@ from bridge.simulator.script import Answer
 from tests.kafka.cluster import Cluster
 from tests.kafka.working import kmp_options, working
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.faults]
 
 HOME = partition_of(b"i-1", 2)
 

@@ -9,7 +9,7 @@ from bridge.core.ranking import Options as RankingOptions
 from bridge.core.records import digest
 from bridge.simulator.times import now_ms
 from tests.kafka.cluster import Cluster
-from tests.kafka.stream import books_of
+from tests.kafka.stream import assert_verified, books_of
 from tests.kafka.working import working
 
 pytestmark = pytest.mark.broker
@@ -64,5 +64,6 @@ async def test_a_backlog_is_caught_up_with_the_newest_lists(
         assert superseded == 0
     last = {record.key: record.value or b"" for record in lists}
     assert all(b'"s-%d"' % (len(frames) - _INTERACTIONS + at) in last[b"i-%d" % at] for at in range(_INTERACTIONS))
+    await assert_verified(cluster, is_done=False)  # Nobody counts.
     books = await books_of(cluster, frames=frames, clicks=[], posts=[])
     assert [line for line in books[:3] if not line.ok] == [], "frames, raw and ranked; nobody counts"

@@ -12,7 +12,7 @@ from bridge.core.records import Record, header_of, source_of
 from tests.kafka.cluster import Cluster
 from tests.kafka.working import working
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.faults]
 
 
 @pytest.fixture

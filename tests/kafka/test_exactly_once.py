@@ -23,7 +23,7 @@ from bridge.ports import Batch, Number
 from tests.kafka.cluster import Cluster
 from tests.kafka.working import Told, working
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.faults]
 
 
 class Copies(Told):

@@ -5,16 +5,21 @@ from contextlib import AsyncExitStack
 import msgspec
 import pytest
 
-from bridge.core.events.engine import NumberParked, NumbersAssigned
+from bridge.core.events.engine import NumberAborted, NumberParked, NumberRestored, NumbersAssigned, WorkerStuck
 from bridge.core.partitions import partition_of
+from bridge.demo.accounts import position_of
 from bridge.ports import Condition
 from bridge.simulator.agents import AgentsSimulator
 from bridge.simulator.kmp import KmpSimulator
 from tests.kafka.cluster import Cluster
-from tests.kafka.stream import assert_balanced, assert_in_order, books_of, streaming, until_all_is_done
+from tests.kafka.stream import assert_in_order, assert_that_all_is_there, streaming, until_all_is_done
+from tests.kafka.traffic import PARTITIONS, hops_at_work, traffic_on
 from tests.kafka.working import Workers, kmp_options, working
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.faults]
+
+_COME_AND_GO_S = 2
+_ROUNDS = 7
 
 
 async def test_numbers_of_which_a_stranger_holds_a_topic_are_parked_told_and_worked_once_it_is_gone(
@@ -31,8 +36,8 @@ async def test_numbers_of_which_a_stranger_holds_a_topic_are_parked_told_and_wor
         await stranger.start()
         stack.push_async_callback(stranger.stop)
         parked = await tally.until(NumberParked)
-        told = await tally.until_condition(group, lambda condition: "number" in condition.reason)
-        assert told.reason == f"number {parked.number}: another member of the group holds one of its topics"
+        reason = f"number {parked.number}: another member of the group holds one of its topics"
+        await tally.until_condition(group, lambda condition: condition.reason == reason)
         for interaction_id in ("i-1", "i-2", "i-3", "i-4"):
             await _click(cluster, interaction_id)
         await cluster.read(topics.acceptance_exports, until=bool)  # The other number is worked on.
@@ -76,9 +81,54 @@ async def test_numbers_move_between_processes_under_load_and_nothing_is_lost_or_
         await cluster.until_at_rest(("ranker", cluster.topics.raw_suggestions))
         await agents.stop_clicking()
         await until_all_is_done(cluster)
-        books = await books_of(cluster, frames=stream.frames, clicks=agents.clicks, posts=kmp.posts)
-    assert_balanced(books)
+    await assert_that_all_is_there(
+        cluster, frames=stream.frames, clicks=map(position_of, agents.clicks), posts=kmp.posts
+    )
     assert_in_order(kmp.posts)
+
+
+async def test_members_that_come_and_go_every_two_seconds_do_not_stop_the_work(
+    bootstrap_servers: str, prefix: str
+) -> None:
+    """For 30 s, in all three groups. What comes back to its owner is kept: it is not restored again."""
+    cluster = Cluster(bootstrap_servers, prefix, partitions=PARTITIONS)
+    async with traffic_on(cluster) as traffic, hops_at_work(traffic) as first:
+        for _ in range(_ROUNDS):
+            seen = traffic.agents.lists_seen
+            async with hops_at_work(traffic):
+                await first.never(WorkerStuck, for_s=_COME_AND_GO_S)
+            await first.never(WorkerStuck, for_s=_COME_AND_GO_S)
+            assert traffic.agents.lists_seen > seen
+        await traffic.until_posts(50)
+        await traffic.end()
+        assigned = first.all(NumbersAssigned)
+        assert sum(event.kept for event in assigned) > 0
+        assert len(first.all(NumberRestored)) <= sum(event.gained for event in assigned)
+        assert first.all(NumberAborted) == []
+    await traffic.check()
+
+
+async def test_a_stranger_in_the_group_that_has_one_of_the_topics_only_loses_and_doubles_nothing(
+    bootstrap_servers: str, prefix: str
+) -> None:
+    """Under load: what it holds a topic of waits until it is gone, the rest is worked."""
+    cluster = Cluster(bootstrap_servers, prefix, partitions=PARTITIONS)
+    group = f"{prefix}tally"
+    async with traffic_on(cluster) as traffic, hops_at_work(traffic) as hops, AsyncExitStack() as stack:
+        await traffic.until_posts(20)
+        stranger = cluster.clients.group_consumer(group)
+        stranger.subscribe([cluster.topics.suggestion_clicks])
+        await stranger.start()
+        stack.push_async_callback(stranger.stop)
+        await hops.until(NumberParked)
+        told = await hops.until_condition(group, lambda condition: "number" in condition.reason)
+        assert "another member of the group holds one of its topics" in told.reason
+        await traffic.until_posts(20)
+        await stack.aclose()
+        await hops.until_condition(group, _is_ready)
+        await traffic.until_posts(20)
+        await traffic.end()
+    await traffic.check()
 
 
 async def _until_shared(first: Workers, second: Workers, group: str) -> None:

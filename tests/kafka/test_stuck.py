@@ -13,7 +13,7 @@ from tests.broker import KafkaBroker
 from tests.kafka.cluster import Cluster
 from tests.kafka.test_exactly_once import Copies, copying, until_worked, values_on
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.faults]
 
 _SENT = [b"%03d" % serial for serial in range(50)]
 

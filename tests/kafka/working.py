@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry
@@ -49,6 +49,12 @@ class Told:
                     if isinstance(event, kind) and holds(event):
                         return event
                 await self._changed.wait()
+
+    async def never(self, kind: type[_E], *, for_s: float) -> None:
+        """Returns when so much time has passed in which nothing of this kind was told."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(for_s):
+                raise AssertionError(str(await self.until(kind, after=len(self.events))))
 
 
 class Workers(Told):

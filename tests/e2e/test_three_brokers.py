@@ -1,0 +1,106 @@
+"""The whole bridge on three brokers, under load, while one of them dies, leaders move, and all are restarted in turn.
+
+Each topic has three replicas, of which two must have a record before it counts: no error reaches the books.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+
+import pytest
+from aiokafka.errors import KafkaError
+
+from tests.broker import KafkaBroker, KafkaCluster
+from tests.e2e.processes import Bridge, running, stop_all
+from tests.e2e.world import World, world
+from tests.kafka.traffic import PARTITIONS
+
+pytestmark = [pytest.mark.kafka, pytest.mark.e2e, pytest.mark.faults, pytest.mark.cluster, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
+    with KafkaCluster(tmp_path_factory.mktemp("three")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def around(three: KafkaCluster, prefix: str) -> AsyncIterator[World]:
+    async with world(
+        three.bootstrap_servers, prefix, partitions=PARTITIONS, frames_per_s=200, replicas=3, session_timeout_ms=6_000
+    ) as around:
+        yield around
+
+
+async def test_a_broker_that_is_killed_and_comes_back_loses_and_doubles_nothing(
+    three: KafkaCluster, around: World
+) -> None:
+    """Its partitions, groups and transactions move to the other two, and back."""
+    async with running("run", "all", **around.environment) as bridge:
+        await around.until_posts(50)
+        three.brokers[0].kill()
+        await _until_leading(around, lambda leaders: 1 not in leaders)
+        await around.until_posts(50)
+        await asyncio.to_thread(three.brokers[0].start)
+        await _until_leading(around, lambda leaders: 1 in leaders)
+        await _finish(around, bridge)
+
+
+async def test_leaders_that_move_lose_and_double_nothing(three: KafkaCluster, around: World) -> None:
+    """An orderly stop hands over what a broker leads before it goes; the balance is restored once it is back."""
+    async with running("run", "all", **around.environment) as bridge:
+        await around.until_posts(50)
+        await asyncio.to_thread(three.brokers[1].stop)
+        await _until_leading(around, lambda leaders: 2 not in leaders)
+        await around.until_posts(20)
+        await asyncio.to_thread(three.brokers[1].start)
+        await _until_leading(around, lambda leaders: leaders == {1, 2, 3})
+        await _finish(around, bridge)
+
+
+async def test_a_rolling_restart_loses_and_doubles_nothing(three: KafkaCluster, around: World) -> None:
+    """One after the other, the next one only when all replicas are in sync again, as operators do it."""
+    async with running("run", "all", **around.environment) as bridge:
+        await around.until_posts(50)
+        for broker in three.brokers:
+            await _restart(broker)
+            await _until_in_sync(around)
+            await around.until_posts(20)
+        await _finish(around, bridge)
+
+
+async def _restart(broker: KafkaBroker) -> None:
+    await asyncio.to_thread(broker.stop)
+    await asyncio.to_thread(broker.start)
+
+
+async def _until_leading(around: World, holds: Callable[[set[int]], bool]) -> None:
+    """Returns when those who lead the partitions are such, and none is without a leader."""
+    topic = around.cluster.topics.raw_suggestions
+    async with asyncio.timeout(60):
+        while True:
+            with suppress(KafkaError):  # The one that was asked is away.
+                leaders = set((await around.cluster.leaders(topic)).values())
+                if -1 not in leaders and holds(leaders):
+                    return
+            await asyncio.sleep(0.2)  # Kafka tells nobody.
+
+
+async def _until_in_sync(around: World) -> None:
+    async with asyncio.timeout(60):
+        for topic in around.cluster.topics.names():
+            while not await _is_in_sync(around, topic):
+                await asyncio.sleep(0.2)  # Kafka tells nobody.
+
+
+async def _is_in_sync(around: World, topic: str) -> bool:
+    with suppress(KafkaError):
+        return await around.cluster.in_sync(topic) == {3}
+    return False
+
+
+async def _finish(around: World, bridge: Bridge) -> None:
+    await around.until_posts(50)
+    await around.end()
+    await stop_all(bridge)
+    await around.check()

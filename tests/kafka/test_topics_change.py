@@ -1,0 +1,86 @@
+"""Topics that grow and positions that are lost while the bridge is in use, on real Kafka under load."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from bridge.adapters.kafka.clients import Clients
+from bridge.core.events.engine import NumberParked
+from bridge.core.records import header_of
+from bridge.demo.accounts import position_of
+from bridge.simulator.clicks import ClickMix
+from tests.kafka.cluster import Cluster
+from tests.kafka.stream import assert_verified, books_of
+from tests.kafka.traffic import PARTITIONS, Traffic, hops_at_work, traffic_on
+
+pytestmark = [pytest.mark.kafka, pytest.mark.faults]
+
+
+@pytest.fixture
+async def traffic(bootstrap_servers: str, prefix: str) -> AsyncIterator[Traffic]:
+    async with traffic_on(Cluster(bootstrap_servers, prefix, partitions=PARTITIONS)) as traffic:
+        yield traffic
+
+
+@pytest.mark.parametrize(
+    ("topic", "worker"),
+    [("raw_suggestions", "ranker"), ("suggestion_clicks", "tally"), ("acceptance_exports", "exporter")],
+)
+async def test_the_numbers_of_a_topic_that_gains_partitions_are_parked_and_told(
+    traffic: Traffic, monkeypatch: pytest.MonkeyPatch, topic: str, worker: str
+) -> None:
+    """Keys would go to other partitions than those of the other topics. What was worked before is there once."""
+    _look_often_at_topics(monkeypatch)
+    cluster, group = traffic.cluster, traffic.cluster.options.prefix + worker
+    name: str = getattr(cluster.topics, topic)
+    async with hops_at_work(traffic) as hops:
+        await traffic.until_posts(20)
+        await cluster.add_partitions(name, total=PARTITIONS + 2)
+        for number in range(PARTITIONS + 2):
+            parked = await hops.until(NumberParked, partial(_is_number, group, number))
+            assert f"{name} has {PARTITIONS + 2}" in parked.reason
+        condition = await hops.until_condition(group, lambda condition: not condition.is_ready)
+        assert f"{name} has {PARTITIONS + 2}" in condition.reason
+    # What was worked before is there once. The books are for topics that have their partitions.
+    for written in (cluster.topics.ranked_suggestions, cluster.topics.acceptance_exports):
+        ids = [header_of(one, "ce_id") for one in await cluster.read(written)]
+        assert len(set(ids)) == len(ids) > 0
+
+
+def _is_number(group: str, number: int, event: NumberParked) -> bool:
+    return event.group == group and event.number == number
+
+
+def _look_often_at_topics(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = Clients.__init__
+
+    def make_curious(clients: Clients, *arguments: Any, **options: Any) -> None:
+        make(clients, *arguments, **options)
+        clients._common["metadata_max_age_ms"] = 500
+
+    monkeypatch.setattr(Clients, "__init__", make_curious)
+
+
+async def test_lost_positions_of_the_tally_count_and_export_nothing_twice(bootstrap_servers: str, prefix: str) -> None:
+    """D6: its group is deleted while it is away, as an operator, or time, may do. Its state knows where it was.
+
+    Clicks that change no state (dead, repeated, moved) are left out: after the last change nothing knows of them.
+    """
+    cluster = Cluster(bootstrap_servers, prefix, partitions=PARTITIONS)
+    mix = ClickMix(click_share=0.3, repeat_share=0, malformed_share=0, misplaced_share=0)
+    async with traffic_on(cluster, mix=mix) as traffic, hops_at_work(traffic, "ranker", "exporter"):
+        async with hops_at_work(traffic, "tally"):
+            await traffic.until_posts(100)
+        await cluster.delete_group("tally")
+        assert await cluster.committed("tally", cluster.topics.suggestion_clicks) == {}
+        async with hops_at_work(traffic, "tally"):
+            await traffic.until_posts(50)
+            await traffic.end()
+    # The books want some of each kind; there are neither dead nor repeated clicks here.
+    await assert_verified(cluster)
+    clicks = [*map(position_of, traffic.agents.clicks)]
+    frames, posts = traffic.stream.frames, traffic.kmp.posts
+    books = await books_of(cluster, frames=frames, clicks=clicks, posts=posts)
+    assert [line for line in books if not line.ok] == []
