@@ -41,8 +41,8 @@ class Batch:
     """Records of one number, each topic's in the order of its offsets, and how far each topic has been read.
 
     `positions` and `ends` are by topic. A position is the next offset to read once these records are done. An end is
-    the high watermark as it was after these records were fetched (open transactions included); it is given only to
-    hops that read more than one topic. A batch may have no records: then only the positions have moved.
+    that of the leader's log as it was after these records were fetched (with what is in open transactions or not
+    replicated yet); it is given only to hops that read more than one topic. A batch may have no records: then only the positions have moved.
     """
 
     records: Sequence[Record]

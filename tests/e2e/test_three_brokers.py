@@ -4,15 +4,19 @@ Each topic has three replicas, of which two must have a record before it counts:
 """
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 
 import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from bridge.adapters.kafka.log_ends import log_ends
 from tests.broker import KafkaBroker, KafkaCluster
 from tests.e2e.processes import Bridge, running, stop_all
 from tests.e2e.world import World, world
+from tests.kafka.cluster import Cluster
 from tests.kafka.traffic import PARTITIONS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.e2e, pytest.mark.faults, pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -67,6 +71,30 @@ async def test_a_rolling_restart_loses_and_doubles_nothing(three: KafkaCluster, 
             await _until_in_sync(around)
             await around.until_posts(20)
         await _finish(around, bridge)
+
+
+async def test_the_end_of_a_log_counts_what_is_not_replicated_yet(three: KafkaCluster, prefix: str) -> None:
+    """The tally waits for it: such a list was appended before the click, though nobody can read it yet."""
+    cluster = Cluster(three.bootstrap_servers, prefix, partitions=1, replicas=3)
+    await cluster.create_topics()
+    topic = cluster.topics.ranked_suggestions
+    leader = (await cluster.leaders(topic))[0]
+    followers = [broker for number, broker in enumerate(three.brokers, start=1) if number != leader]
+    probe = cluster.clients.reader(isolation_level="read_uncommitted")
+    async with AIOKafkaProducer(bootstrap_servers=three.bootstrap_servers, acks=1) as producer:
+        await probe.start()
+        one = TopicPartition(topic, 0)
+        assert await log_ends(probe, [one]) == await probe.end_offsets([one]) == {one: 0}
+        for broker in followers:
+            broker.process.send_signal(signal.SIGSTOP)
+        try:
+            await producer.send_and_wait(topic, b"{}", partition=0)
+            assert await log_ends(probe, [one]) == {one: 1}
+            assert await probe.end_offsets([one]) == {one: 0}
+        finally:
+            for broker in followers:
+                broker.process.send_signal(signal.SIGCONT)
+            await probe.stop()
 
 
 async def _restart(broker: KafkaBroker) -> None:

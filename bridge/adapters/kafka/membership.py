@@ -10,6 +10,7 @@ from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
 
 from bridge.adapters.kafka.clients import Clients, start_client, stop_client
 from bridge.adapters.kafka.lifecycle import Steering
+from bridge.adapters.kafka.log_ends import log_ends
 from bridge.adapters.kafka.number import OwnedNumber
 from bridge.adapters.kafka.numbers import Numbers
 from bridge.adapters.kafka.restore import Plan, Restored, Restorer
@@ -232,14 +233,14 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
             raise UnavailableError("Kafka", f"no position in the group {self._plan.group}") from error
 
     async def _sample(self) -> None:
-        """Tells the numbers how long the topics were after their records had been fetched."""
+        """Tells the numbers how long the topics' logs were after their records had been fetched."""
         unsampled = [owned for owned in self._numbers.running() if owned.is_unsampled]
         if not unsampled:
             return
         partitions = [partition for owned in unsampled for partition in self._inputs(owned.number)]
         try:
             async with asyncio.timeout(_SAMPLE_S):
-                ends = await self._probe.end_offsets(partitions)
+                ends = await log_ends(self._probe, partitions)
         except (KafkaError, OSError, TimeoutError):
             return  # Asked again after the next fetch; until then nothing unsampled is worked.
         for owned in unsampled:

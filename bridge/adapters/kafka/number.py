@@ -118,7 +118,7 @@ class OwnedNumber:
             self._changed.set()
 
     def sampled(self, ends: Mapping[str, int]) -> None:
-        """The high watermarks of the topics, asked for after everything delivered so far was fetched."""
+        """The ends of the topics' logs, asked for after everything delivered so far was fetched."""
         self._ends.update(ends)
         for buffer in self._buffers.values():
             buffer.release()

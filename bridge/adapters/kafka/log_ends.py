@@ -1,0 +1,63 @@
+"""How long partitions are, with what is not replicated yet and so not visible to any consumer."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError, LeaderNotAvailableError, NoError, for_code
+from aiokafka.protocol.offset import OffsetRequest
+
+# Kafka's protocol, ListOffsets: consumers ask as replica -1 and get the high watermark (or, reading committed, the last
+# stable offset). Who asks as -2, a debugging consumer, gets the end of the leader's log.
+_DEBUGGING_REPLICA = -2
+_READ_UNCOMMITTED = 0
+_LATEST = -1
+
+_Questions = dict[int, dict[str, list[tuple[int, int]]]]
+
+
+async def log_ends(consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+    """The end of each partition's log, as its leader has it.
+
+    A record is stamped with its append time when the leader appends it, and can be read once the replicas in sync have
+    it: so a reader that wants everything that was appended before a moment must read up to here. A broker that knows no
+    debugging consumers answers with the high watermark. The end may move back when another replica becomes the leader.
+    Raises KafkaError; the leaders are looked up anew then.
+    """
+    # aiokafka has no call for this. It is pinned exactly.
+    client = consumer._client  # noqa: SLF001
+    try:
+        questions = await _by_leader(client, partitions)
+        answers = await asyncio.gather(
+            *(
+                client.send(leader, OffsetRequest(_DEBUGGING_REPLICA, _READ_UNCOMMITTED, list(topics.items())))
+                for leader, topics in questions.items()
+            )
+        )
+        return dict(end for answer in answers for end in _ends_in(answer))
+    except (KafkaError, OSError):
+        client.force_metadata_update()
+        raise
+
+
+async def _by_leader(client: object, partitions: Collection[TopicPartition]) -> _Questions:
+    questions: _Questions = {}
+    for topic in {partition.topic for partition in partitions}:
+        await client.add_topic(topic)  # type: ignore[attr-defined] # aiokafka has no types
+    for partition in partitions:
+        leader = client.cluster.leader_for_partition(partition)  # type: ignore[attr-defined]
+        if leader is None or leader < 0:
+            raise LeaderNotAvailableError(str(partition))
+        questions.setdefault(leader, {}).setdefault(partition.topic, []).append((partition.partition, _LATEST))
+    return questions
+
+
+def _ends_in(answer: object) -> list[tuple[TopicPartition, int]]:
+    ends = []
+    for topic, numbers in answer.topics:  # type: ignore[attr-defined]
+        for number, code, _, end, *_ in numbers:
+            error = for_code(code)
+            if error is not NoError:
+                raise error(f"{topic}-{number}")
+            ends.append((TopicPartition(topic, number), end))
+    return ends
