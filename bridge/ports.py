@@ -42,7 +42,8 @@ class Batch:
 
     `positions` and `ends` are by topic. A position is the next offset to read once these records are done. An end is
     that of the leader's log as it was after these records were fetched (with what is in open transactions or not
-    replicated yet); it is given only to hops that read more than one topic. A batch may have no records: then only the positions have moved.
+    replicated yet); it is given only to hops that read more than one topic. A batch may have no records: then only the
+    positions have moved.
     """
 
     records: Sequence[Record]

@@ -10,8 +10,9 @@ class Merge:
     """Merges two topics by log-append time; of records of the same time, those of the topic `first` come first.
 
     A record is released once no older one can come: when the other topic has a younger record waiting, or has been
-    read to its end as it was when the record had been fetched. That end counts open transactions and what replicas do not
-    have yet, because it was appended before. What is read from the topics alone decides the order, not when it was read.
+    read to its end as it was when the record had been fetched. That end counts open transactions and what replicas do
+    not have yet, because it was appended before. What is read from the topics alone decides the order, not when it was
+    read.
     """
 
     def __init__(self, *, first: str, second: str) -> None:
