@@ -53,11 +53,13 @@ class Parts:
             case "ranker":
                 ranker = Ranker(options=self._settings.ranking, topics=self._topics, emit=self._emit, clock=_now_ms)
                 inputs = [self._topics.raw_suggestions]
-                return self._make_hop("ranker", inputs, make_hop=lambda _: ranker)
+                outputs = [self._topics.ranked_suggestions, self._topics.dlq_ranker]
+                return self._make_hop("ranker", inputs, outputs=outputs, make_hop=lambda _: ranker)
             case "tally":
                 inputs = [self._topics.ranked_suggestions, self._topics.suggestion_clicks]
                 state = self._topics.interaction_acceptance
-                return self._make_hop("tally", inputs, state_topic=state, make_hop=self._new_tally)
+                outputs = [self._topics.dlq_clicks]
+                return self._make_hop("tally", inputs, outputs=outputs, state_topic=state, make_hop=self._new_tally)
             case "exporter":
                 return await self._make_exporter(stack)
             case _:
@@ -153,6 +155,7 @@ class Parts:
         part = self._make_hop(
             "exporter",
             [self._topics.acceptance_exports],
+            outputs=[self._topics.dlq_exports],
             make_hop=lambda _: exporters.new(),
             # A KMP that is down is waited for without end: neither a new consumer nor a restart would help it.
             waits=lambda: exporters.is_resting,
@@ -173,6 +176,7 @@ class Parts:
         worker: str,
         inputs: Sequence[str],
         *,
+        outputs: Sequence[str],
         make_hop: Callable[[int], Hop],
         state_topic: str | None = None,
         waits: Callable[[], bool] = lambda: False,
@@ -183,6 +187,7 @@ class Parts:
             state_topic=state_topic,
             audit_topic=self._topics.suggestion_audit,
             make_hop=make_hop,
+            outputs=[*outputs, self._topics.suggestion_audit],
             waits=waits,
             partitions=self._topics.partitions,
         )

@@ -1,6 +1,7 @@
 """Topics that grow and positions that are lost while the bridge is in use, on real Kafka under load."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -9,11 +10,8 @@ import pytest
 from bridge.adapters.kafka.clients import Clients
 from bridge.core.events.engine import NumberParked
 from bridge.core.records import header_of
-from bridge.demo.accounts import position_of
-from bridge.simulator.clicks import ClickMix
 from tests.kafka.cluster import Cluster
-from tests.kafka.stream import assert_verified, books_of
-from tests.kafka.traffic import PARTITIONS, Traffic, hops_at_work, traffic_on
+from tests.kafka.traffic import HOPS, PARTITIONS, Traffic, hops_at_work, traffic_on
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults]
 
@@ -63,24 +61,23 @@ def _look_often_at_topics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Clients, "__init__", make_curious)
 
 
-async def test_lost_positions_of_the_tally_count_and_export_nothing_twice(bootstrap_servers: str, prefix: str) -> None:
-    """D6: its group is deleted while it is away, as an operator, or time, may do. Its state knows where it was.
-
-    Clicks that change no state (dead, repeated, moved) are left out: after the last change nothing knows of them.
-    """
+@pytest.mark.parametrize("workers", [("ranker",), ("tally",), ("exporter",), HOPS], ids="+".join)
+async def test_lost_positions_do_nothing_twice(bootstrap_servers: str, prefix: str, workers: tuple[str, ...]) -> None:
+    """D6: the group is deleted while it is away, as an operator, or time, may do. What it wrote says where it was."""
     cluster = Cluster(bootstrap_servers, prefix, partitions=PARTITIONS)
-    mix = ClickMix(click_share=0.3, repeat_share=0, malformed_share=0, misplaced_share=0)
-    async with traffic_on(cluster, mix=mix) as traffic, hops_at_work(traffic, "ranker", "exporter"):
-        async with hops_at_work(traffic, "tally"):
+    others = [worker for worker in HOPS if worker not in workers]
+    async with traffic_on(cluster) as traffic, _beside(traffic, others):
+        async with hops_at_work(traffic, *workers):
             await traffic.until_posts(100)
-        await cluster.delete_group("tally")
-        assert await cluster.committed("tally", cluster.topics.suggestion_clicks) == {}
-        async with hops_at_work(traffic, "tally"):
+        for worker in workers:
+            await cluster.delete_group(worker)
+        async with hops_at_work(traffic, *workers):
             await traffic.until_posts(50)
             await traffic.end()
-    # The books want some of each kind; there are neither dead nor repeated clicks here.
-    await assert_verified(cluster)
-    clicks = [*map(position_of, traffic.agents.clicks)]
-    frames, posts = traffic.stream.frames, traffic.kmp.posts
-    books = await books_of(cluster, frames=frames, clicks=clicks, posts=posts)
-    assert [line for line in books if not line.ok] == []
+        await traffic.check()
+
+
+@asynccontextmanager
+async def _beside(traffic: Traffic, workers: Sequence[str]) -> AsyncIterator[None]:
+    async with hops_at_work(traffic, *workers) if workers else nullcontext():
+        yield

@@ -1,9 +1,8 @@
 """From the assignment of a number to its first record: fence, positions, state, in exactly that order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from time import monotonic
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -11,26 +10,27 @@ from aiokafka.errors import KafkaError
 
 from bridge.adapters.kafka.clients import Clients, start_client, stop_client
 from bridge.adapters.kafka.committed import committed_positions
+from bridge.adapters.kafka.outputs import worked_to
+from bridge.adapters.kafka.spans import read_to_end
 from bridge.adapters.kafka.transactions import TransactionalWriter
 from bridge.core.errors import StartError, UnavailableError
 from bridge.core.events.engine import InputLost
-from bridge.core.positions import NoPositionError, Start, start_of
-from bridge.core.records import Kind, NewRecord, Record, digest, made_here, positions_of
+from bridge.core.positions import NoPositionError, Start, highest, start_of
+from bridge.core.records import Kind, NewRecord, digest, made_here, positions_of
 from bridge.core.times import to_rfc3339
 from bridge.core.values import encode
 from bridge.ports import Clock, Emit, Hop
 
 _ANSWER_S = 10.0
-# A state topic that gives nothing for this long is not being read.
-_SILENCE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What the engine of one hop works on.
 
-    `waits`: the hop waits for something outside, on purpose. `partitions`: how many its inputs and outputs have; where
-    it is not known, its inputs need only be alike.
+    `outputs` are the topics beside the state whose records name the input that they were made from. `waits`: the hop
+    waits for something outside, on purpose. `partitions`: how many its inputs and outputs have; where it is not known,
+    its inputs need only be alike.
     """
 
     group: str
@@ -38,6 +38,7 @@ class Plan:
     state_topic: str | None
     audit_topic: str
     make_hop: Callable[[int], Hop]
+    outputs: Sequence[str] = ()
     waits: Callable[[], bool] = lambda: False
     partitions: int | None = None
 
@@ -84,6 +85,9 @@ class Restorer:
         await start_client(reader, timeout_s=_ANSWER_S)
         try:
             state_records, in_state = await self._restore_state(reader, number, hop)
+            in_outputs: Mapping[str, int] = {}
+            if committed.keys() != set(inputs):
+                in_outputs = await worked_to(reader, number, inputs=self._plan.topics, outputs=self._plan.outputs)
             beginnings, ends = await _bounds(reader, inputs)
         finally:
             await stop_client(reader, timeout_s=_ANSWER_S)
@@ -91,7 +95,7 @@ class Restorer:
             partition.topic: self._start(
                 partition,
                 committed=committed.get(partition),
-                in_state=in_state.get(partition.topic),
+                written=highest(in_state.get(partition.topic), in_outputs.get(partition.topic)),
                 beginning=beginnings[partition],
                 end=ends[partition],
             )
@@ -115,11 +119,11 @@ class Restorer:
         return count, highest
 
     def _start(
-        self, partition: TopicPartition, *, committed: int | None, in_state: int | None, beginning: int, end: int
+        self, partition: TopicPartition, *, committed: int | None, written: int | None, beginning: int, end: int
     ) -> Start:
         start_from = self._clients.options.start_from
         try:
-            return start_of(committed=committed, in_state=in_state, beginning=beginning, end=end, start_from=start_from)
+            return start_of(committed=committed, written=written, beginning=beginning, end=end, start_from=start_from)
         except NoPositionError as error:
             raise StartError(
                 f"the group {self._plan.group} has no position on {partition.topic}/{partition.partition}",
@@ -148,34 +152,6 @@ class Restorer:
         ce_id = digest(kind.encode(), subject.encode(), b"%d" % start.position)
         headers = made_here(kind=kind, subject=subject, at_ms=at_ms, ce_id=ce_id)
         return NewRecord(topic=self._plan.audit_topic, key=None, value=encode(value), headers=headers)
-
-
-async def read_to_end(reader: AIOKafkaConsumer, partition: TopicPartition) -> AsyncIterator[Record]:
-    """Every record of a partition up to its end as it was at the call; raises UnavailableError.
-
-    The end of a read_committed reader is the last stable offset. It is reached by position, never by "the last record
-    seen": compaction and transaction markers leave holes.
-    """
-    try:
-        reader.assign([partition])
-        async with asyncio.timeout(_ANSWER_S):
-            end = (await reader.end_offsets([partition]))[partition]
-            await reader.seek_to_beginning(partition)
-            position = await reader.position(partition)
-        moved_at_s = monotonic()
-        while position < end:
-            fetched = await reader.getmany(partition, timeout_ms=200)
-            for record in fetched.get(partition, ()):
-                if record.offset < end:
-                    yield record
-            before = position
-            async with asyncio.timeout(_ANSWER_S):
-                position = await reader.position(partition)
-            moved_at_s = monotonic() if position > before else moved_at_s
-            if monotonic() - moved_at_s > _SILENCE_S:
-                raise UnavailableError("Kafka", f"{partition.topic} gives nothing more before its end")
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise UnavailableError("Kafka", f"cannot read {partition.topic}: {type(error).__name__}") from error
 
 
 async def _bounds(
