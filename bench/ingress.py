@@ -82,7 +82,12 @@ class Bench:
     async def stall(self, overflow: str, interactions: int) -> _Values:
         """The ranker stands still while 500 frames a second come: by how much does the memory grow?"""
         per_s, seconds, bound = self._arguments.per_s, self._arguments.stall_s, self._arguments.hold_bytes
-        more = {"BRIDGE_INGRESS__OVERFLOW": overflow, "BRIDGE_INGRESS__HOLD_MAX_BYTES": str(bound)}
+        more = {
+            "BRIDGE_INGRESS__OVERFLOW": overflow,
+            "BRIDGE_INGRESS__HOLD_MAX_BYTES": str(bound),
+            # Twice what comes between two of the ranker's positions while it is warmed up.
+            "BRIDGE_VALVE__CLOSE_ABOVE_RECORDS": str(_WARM_UP_FRAMES),
+        }
         async with self._carrying("bridge", interactions, more=more) as one:
             for _ in range(_WARM_UP_ROUNDS):
                 await one.carry("text", frames=_WARM_UP_FRAMES // 2, per_s=10 * per_s)
