@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .PHONY: help setup demo test test-cluster check format lint types layers fmt docs up down bench-ingress bench-ranker bench-tally clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed ## make the virtual environment .venv
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, LeaderNotAvailableError, NoError, for_code
@@ -12,6 +13,7 @@ from aiokafka.protocol.offset import OffsetRequest
 _DEBUGGING_REPLICA = -2
 _READ_UNCOMMITTED = 0
 _LATEST = -1
+_LOOKS = 3
 
 _Questions = dict[int, dict[str, list[tuple[int, int]]]]
 
@@ -40,21 +42,31 @@ async def log_ends(consumer: AIOKafkaConsumer, partitions: Collection[TopicParti
         raise
 
 
-async def _by_leader(client: object, partitions: Collection[TopicPartition]) -> _Questions:
-    questions: _Questions = {}
-    for topic in {partition.topic for partition in partitions}:
-        await client.add_topic(topic)  # type: ignore[attr-defined] # aiokafka has no types
+async def _by_leader(client: Any, partitions: Collection[TopicPartition]) -> _Questions:
     for partition in partitions:
-        leader = client.cluster.leader_for_partition(partition)  # type: ignore[attr-defined]
+        client.add_topic(partition.topic)
+    # Others may have asked for the same metadata just now, which are not there yet.
+    for _ in range(_LOOKS):
+        questions = _with_leaders(client.cluster, partitions)
+        if questions is not None:
+            return questions
+        await client.force_metadata_update()
+    raise LeaderNotAvailableError(f"of {len(partitions)} partitions not all have a leader")
+
+
+def _with_leaders(metadata: Any, partitions: Collection[TopicPartition]) -> _Questions | None:
+    questions: _Questions = {}
+    for partition in partitions:
+        leader = metadata.leader_for_partition(partition)
         if leader is None or leader < 0:
-            raise LeaderNotAvailableError(str(partition))
+            return None
         questions.setdefault(leader, {}).setdefault(partition.topic, []).append((partition.partition, _LATEST))
     return questions
 
 
-def _ends_in(answer: object) -> list[tuple[TopicPartition, int]]:
+def _ends_in(answer: Any) -> list[tuple[TopicPartition, int]]:
     ends = []
-    for topic, numbers in answer.topics:  # type: ignore[attr-defined]
+    for topic, numbers in answer.topics:
         for number, code, _, end, *_ in numbers:
             error = for_code(code)
             if error is not NoError:

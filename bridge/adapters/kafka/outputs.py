@@ -29,7 +29,8 @@ async def worked_to(
     partitions = [TopicPartition(topic, number) for topic in outputs]
     try:
         async with asyncio.timeout(_ANSWER_S):
-            begins, ends = await asyncio.gather(reader.beginning_offsets(partitions), log_ends(reader, partitions))
+            begins = await reader.beginning_offsets(partitions)
+            ends = await log_ends(reader, partitions)
     except (KafkaError, OSError, TimeoutError) as error:
         raise UnavailableError("Kafka", f"no offsets of the output topics: {type(error).__name__}") from error
     found: dict[str, int] = {}
