@@ -156,7 +156,9 @@ class Cluster:
 
     async def set_up(self, topic: str, **settings: str) -> None:
         """Changes settings of a topic; an underscore stands for a dot in their names."""
-        configs = {name.replace("_", "."): value for name, value in settings.items()}
+        # Kafka forgets what is not named again: without its other settings the topic would lose its append times.
+        planned = {plan.name: plan.configs for plan in plans_of(self.topics)}
+        configs = planned.get(topic, {}) | {name.replace("_", "."): value for name, value in settings.items()}
         async with self._admin() as admin:
             await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=configs)])
 
