@@ -88,7 +88,7 @@ class Bench:
             # Twice what comes between two of the ranker's positions while it is warmed up.
             "BRIDGE_VALVE__CLOSE_ABOVE_RECORDS": str(_WARM_UP_FRAMES),
         }
-        async with self._carrying("bridge", interactions, more=more) as one:
+        async with self._carrying("bridge", interactions, name=f"{overflow}-", more=more) as one:
             for _ in range(_WARM_UP_ROUNDS):
                 await one.carry("text", frames=_WARM_UP_FRAMES // 2, per_s=10 * per_s)
                 await self._commit_for_ranker(one.prefix, one.topic)
@@ -111,9 +111,9 @@ class Bench:
 
     @asynccontextmanager
     async def _carrying(
-        self, side: str, interactions: int, *, more: Mapping[str, str] = _WIDE_VALVE
+        self, side: str, interactions: int, *, name: str = "", more: Mapping[str, str] = _WIDE_VALVE
     ) -> AsyncIterator["Carrying"]:
-        prefix = f"{side.partition(',')[0]}-{interactions}-"
+        prefix = f"{side.partition(',')[0]}-{interactions}-{name}"
         topic = f"{prefix}raw-suggestions"
         await self._apply_topics(prefix)
         await self._commit_for_ranker(prefix, topic)
