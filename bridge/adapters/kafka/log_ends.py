@@ -9,8 +9,10 @@ from aiokafka.errors import KafkaError, LeaderNotAvailableError, NoError, for_co
 from aiokafka.protocol.offset import OffsetRequest
 
 # Kafka's protocol, ListOffsets: consumers ask as replica -1 and get the high watermark (or, reading committed, the last
-# stable offset). Who asks as -2, a debugging consumer, gets the end of the leader's log.
-_DEBUGGING_REPLICA = -2
+# stable offset). Replicas ask with their broker's id: the leader, and nobody but the leader, tells them the end of its
+# log. (-2, a debugging consumer, is answered by any replica: by one that has just come back with what it has so far.)
+# No broker has this id.
+_A_REPLICA = 2**31 - 1
 _READ_UNCOMMITTED = 0
 _LATEST = -1
 _LOOKS = 3
@@ -22,8 +24,8 @@ async def log_ends(consumer: AIOKafkaConsumer, partitions: Collection[TopicParti
     """The end of each partition's log, as its leader has it.
 
     A record is stamped with its append time when the leader appends it, and can be read once the replicas in sync have
-    it: so a reader that wants everything that was appended before a moment must read up to here. A broker that knows no
-    debugging consumers answers with the high watermark. The end may move back when another replica becomes the leader.
+    it: so a reader that wants everything that was appended before a moment must read up to here. A broker that looks
+    at no replica id answers with the high watermark. The end may move back when another replica becomes the leader.
     Raises KafkaError; the leaders are looked up anew then.
     """
     # aiokafka has no call for this. It is pinned exactly.
@@ -32,7 +34,7 @@ async def log_ends(consumer: AIOKafkaConsumer, partitions: Collection[TopicParti
         questions = await _by_leader(client, partitions)
         answers = await asyncio.gather(
             *(
-                client.send(leader, OffsetRequest(_DEBUGGING_REPLICA, _READ_UNCOMMITTED, list(topics.items())))
+                client.send(leader, OffsetRequest(_A_REPLICA, _READ_UNCOMMITTED, list(topics.items())))
                 for leader, topics in questions.items()
             )
         )
@@ -43,8 +45,8 @@ async def log_ends(consumer: AIOKafkaConsumer, partitions: Collection[TopicParti
 
 
 async def _by_leader(client: Any, partitions: Collection[TopicPartition]) -> _Questions:
-    for partition in partitions:
-        client.add_topic(partition.topic)
+    for topic in {partition.topic for partition in partitions}:
+        client.add_topic(topic)
     # Others may have asked for the same metadata just now, which are not there yet.
     for _ in range(_LOOKS):
         questions = _with_leaders(client.cluster, partitions)
