@@ -8,31 +8,25 @@ measurement is told as a line of JSON on standard error; at the end comes a tabl
 
 import argparse
 import asyncio
-import json
-import logging
-import os
-import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from bench.loads import Load, click, ranked_lists_and_clicks, raw_lists, write
+from bench.on_kafka import Work, run
 from bench.processes import Watched, running
-from bench.report import Measured, machine, table
 from bridge.core.topics import Topics
-from tests.broker import KafkaBroker
 from tests.kafka.cluster import Cluster
 
 _PARTITIONS = 12
 _DEADLINE_S = 300.0
 _WARM_UP = 500
+_RESTORED = 100_000
 _MIB = 1024 * 1024
 
 _Values = Mapping[str, float]
@@ -235,27 +229,17 @@ async def _until_seen(consumer: AIOKafkaConsumer, expected: int) -> float:
     return first_s
 
 
-async def measure(bench: Bench, arguments: argparse.Namespace) -> Sequence[Measured]:
+def _all_work(bench: Bench, arguments: argparse.Namespace) -> Iterator[Work]:
     """Everything that was asked for; the sides take turns, and turns in beginning."""
-    told: list[Measured] = []
     for what in arguments.what:
-        work = {"throughput": bench.throughput, "latency": bench.latency, "restore": bench.restore}[what]
-        for interactions in [100_000] if what == "restore" else arguments.interactions:
+        if what == "restore":
             for number in range(arguments.rounds):
-                sides = arguments.sides if number % 2 == 0 else arguments.sides[::-1]
-                for side in sides if what != "restore" else ["bridge"]:
-                    values = await work(side, interactions)
-                    one = Measured(
-                        side=side,
-                        what=what,
-                        interactions=interactions,
-                        round=number,
-                        load=os.getloadavg()[0],
-                        values=values,
-                    )
-                    told.append(one)
-                    print(json.dumps(asdict(one)), file=sys.stderr, flush=True)
-    return told
+                yield Work("bridge", what, _RESTORED, number, bench.restore("bridge", _RESTORED))
+            continue
+        work = bench.throughput if what == "throughput" else bench.latency
+        for interactions, number in product(arguments.interactions, range(arguments.rounds)):
+            for side in arguments.sides if number % 2 == 0 else reversed(arguments.sides):
+                yield Work(side, what, interactions, number, work(side, interactions))
 
 
 def main() -> None:
@@ -272,21 +256,10 @@ def main() -> None:
     parser.add_argument("--interval-ms", type=int, default=20, help="kafka.commit_interval_ms")
     arguments = parser.parse_args()
     arguments.what = arguments.what or ["throughput", "latency", *(["restore"] if arguments.hop == "tally" else [])]
-    # aiokafka warns of each retry while new topics get their leaders.
-    logging.disable(logging.ERROR)
-    with tempfile.TemporaryDirectory(prefix="bench-hops-") as name:
-        folder = Path(name)
-        with KafkaBroker(folder / "kafka") as broker:
-            try:
-                told = asyncio.run(
-                    measure(Bench(arguments.hop, broker.bootstrap_servers, folder, arguments), arguments)
-                )
-            except BaseException:
-                for log in sorted(folder.glob("*.log")):
-                    print(f"-- {log.name}\n{log.read_text()[-2000:]}", file=sys.stderr)
-                raise
-    loads = [one.load for one in told]
-    print(f"{machine()}; load {min(loads):.1f} to {max(loads):.1f}\n\n{table(told)}")
+    run(
+        arguments.hop,
+        lambda servers, folder: _all_work(Bench(arguments.hop, servers, folder, arguments), arguments),
+    )
 
 
 if __name__ == "__main__":

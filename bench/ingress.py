@@ -10,14 +10,9 @@ own, measured from outside. Each measurement is told as a line of JSON on standa
 import argparse
 import asyncio
 import json
-import logging
-import os
-import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 
@@ -26,9 +21,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from bench.frames import interaction_ids, mark_in
+from bench.on_kafka import Work, run
 from bench.processes import Watched, running
-from bench.report import Measured, machine, table
-from tests.broker import KafkaBroker
 
 _PARTITIONS = 12
 _WARM_UP_FRAMES = 10_000
@@ -251,39 +245,25 @@ async def _until(is_so: Callable[[], Awaitable[bool]], *, every_s: float = 0.05)
             await asyncio.sleep(every_s)
 
 
-_Work = tuple[str, str, int, int, Awaitable[_Values]]
-
-
-def _all_work(bench: Bench, arguments: argparse.Namespace) -> Iterator[_Work]:
-    """Side, what, interactions, round, and the measurement to wait for."""
+def _all_work(bench: Bench, arguments: argparse.Namespace) -> Iterator[Work]:
+    """Everything that was asked for."""
     for what in arguments.what:
         if what == "stall":
             interactions = max(arguments.interactions)
             for overflow in ("write", "shed"):
-                yield "bridge", f"stall, `{overflow}`", interactions, 0, bench.stall(overflow, interactions)
+                yield Work("bridge", f"stall, `{overflow}`", interactions, 0, bench.stall(overflow, interactions))
         else:
             yield from _in_turns(bench, arguments, what)
 
 
-def _in_turns(bench: Bench, arguments: argparse.Namespace, what: str) -> Iterator[_Work]:
+def _in_turns(bench: Bench, arguments: argparse.Namespace, what: str) -> Iterator[Work]:
     """The sides take turns, and turns in beginning."""
     work = bench.throughput if what == "throughput" else bench.latency
     pace = "" if what == "throughput" else f", {arguments.per_s:g}/s"
     sides = [*_FLOORS, "bridge"] if arguments.linger else ["floor", "bridge"]
     for interactions, kind, number in product(arguments.interactions, arguments.kinds, range(arguments.rounds)):
         for side in sides if number % 2 == 0 else reversed(sides):
-            yield side, f"{kind}{pace}", interactions, number, work(side, kind, interactions)
-
-
-async def measure(bench: Bench, arguments: argparse.Namespace) -> Sequence[Measured]:
-    """Everything that was asked for."""
-    told: list[Measured] = []
-    for side, what, interactions, number, work in _all_work(bench, arguments):
-        values = await work
-        load = os.getloadavg()[0]
-        told.append(Measured(side=side, what=what, interactions=interactions, round=number, load=load, values=values))
-        print(json.dumps(asdict(told[-1])), file=sys.stderr, flush=True)
-    return told
+            yield Work(side, f"{kind}{pace}", interactions, number, work(side, kind, interactions))
 
 
 def main() -> None:
@@ -302,19 +282,7 @@ def main() -> None:
     parser.add_argument("--linger", action="store_true", help="also the floor with 5 ms of linger")
     arguments = parser.parse_args()
     arguments.what = arguments.what or ["throughput", "latency", "stall"]
-    # aiokafka warns of each retry while new topics get their leaders.
-    logging.disable(logging.ERROR)
-    with tempfile.TemporaryDirectory(prefix="bench-ingress-") as name:
-        folder = Path(name)
-        with KafkaBroker(folder / "kafka") as broker:
-            try:
-                told = asyncio.run(measure(Bench(broker.bootstrap_servers, folder, arguments), arguments))
-            except BaseException:
-                for log in sorted(folder.glob("*.log")):
-                    print(f"-- {log.name}\n{log.read_text()[-2000:]}", file=sys.stderr)
-                raise
-    loads = [one.load for one in told]
-    print(f"{machine()}; load {min(loads):.1f} to {max(loads):.1f}\n\n{table(told)}")
+    run("ingress", lambda servers, folder: _all_work(Bench(servers, folder, arguments), arguments))
 
 
 if __name__ == "__main__":

@@ -16,13 +16,6 @@ pytestmark = [pytest.mark.broker, pytest.mark.faults]
 HOME = partition_of(b"i-1", 2)
 
 
-@pytest.fixture
-async def cluster(bootstrap_servers: str, prefix: str) -> Cluster:
-    cluster = Cluster(bootstrap_servers, prefix)
-    await cluster.create_topics()
-    return cluster
-
-
 def raw(serial: int) -> bytes:
     suggestions = [{"id": f"s-{serial}", "confidence": 0.9, "relevanceScore": 0.5}]
     return msgspec.json.encode({"interactionId": "i-1", "suggestions": suggestions})

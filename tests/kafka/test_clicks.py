@@ -15,13 +15,6 @@ from tests.kafka.working import working
 pytestmark = [pytest.mark.broker, pytest.mark.faults]
 
 
-@pytest.fixture
-async def cluster(bootstrap_servers: str, prefix: str) -> Cluster:
-    cluster = Cluster(bootstrap_servers, prefix)
-    await cluster.create_topics()
-    return cluster
-
-
 def click(interaction_id: str, *, click_id: str | None = None) -> bytes:
     body = {"interactionId": interaction_id, "suggestionId": "s-1", "articleId": "a-1"}
     return msgspec.json.encode(body if click_id is None else body | {"clickId": click_id})

@@ -91,13 +91,6 @@ async def running(cluster: Cluster, *, group: str = "ranker") -> AsyncIterator[R
             run.engine.stop()
 
 
-@pytest.fixture
-async def cluster(bootstrap_servers: str, prefix: str) -> Cluster:
-    cluster = Cluster(bootstrap_servers, prefix)
-    await cluster.create_topics()
-    return cluster
-
-
 def values(records: list[Record]) -> list[bytes]:
     return sorted(record.value or b"" for record in records)
 

@@ -94,13 +94,6 @@ async def copying(cluster: Cluster, **fault: Any) -> AsyncIterator[Copies]:
             copies.engine.stop()
 
 
-@pytest.fixture
-async def cluster(bootstrap_servers: str, prefix: str) -> Cluster:
-    cluster = Cluster(bootstrap_servers, prefix)
-    await cluster.create_topics()
-    return cluster
-
-
 async def until_worked(cluster: Cluster) -> None:
     await cluster.until_at_rest(("ranker", cluster.topics.raw_suggestions))
 

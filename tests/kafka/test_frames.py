@@ -25,13 +25,6 @@ _FRAME = (
 
 
 @pytest.fixture
-async def cluster(bootstrap_servers: str, prefix: str) -> Cluster:
-    cluster = Cluster(bootstrap_servers, prefix)
-    await cluster.create_topics()
-    return cluster
-
-
-@pytest.fixture
 async def genesys() -> AsyncIterator[GenesysSimulator]:
     """It sends nothing but what it is asked for."""
     async with GenesysSimulator(frames_per_s=0) as simulator:

@@ -13,13 +13,6 @@ pytestmark = pytest.mark.broker
 
 
 @pytest.fixture
-async def cluster(bootstrap_servers: str, prefix: str) -> Cluster:
-    cluster = Cluster(bootstrap_servers, prefix)
-    await cluster.create_topics()
-    return cluster
-
-
-@pytest.fixture
 async def probe(cluster: Cluster) -> AsyncIterator[AIOKafkaConsumer]:
     probe = cluster.clients.reader()
     await probe.start()

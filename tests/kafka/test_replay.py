@@ -33,13 +33,6 @@ HOME = partition_of(b"i-1", 2)
 AWAY = 1 - HOME
 
 
-@pytest.fixture
-async def cluster(bootstrap_servers: str, prefix: str) -> Cluster:
-    cluster = Cluster(bootstrap_servers, prefix)
-    await cluster.create_topics()
-    return cluster
-
-
 def replaying(cluster: Cluster) -> Replay:
     return Replay(cluster.clients, cluster.topics, max_frame_bytes=MAX_FRAME_BYTES, clock=lambda: 0)
 

@@ -26,13 +26,6 @@ QUICK = {"broker.session.timeout.ms": "1000", "broker.heartbeat.interval.ms": "2
 NOW_MS = 1_767_607_200_000
 
 
-@pytest.fixture
-async def cluster(bootstrap_servers: str, prefix: str) -> Cluster:
-    cluster = Cluster(bootstrap_servers, prefix)
-    await cluster.create_topics()
-    return cluster
-
-
 def _table(cluster: Cluster, *, clients: Clients | None = None, emit: Emit) -> KafkaTable:
     return KafkaTable(
         clients or cluster.clients,
