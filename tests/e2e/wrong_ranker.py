@@ -8,18 +8,18 @@ from bridge.core.records import NewRecord, Record
 from bridge.workers import ranker
 
 _rank_batch = ranker.rank_batch
-_still_to_do = ["lose", "double"]
+_still_to_do = [True]
 
 
 def _wrong(records: Iterable[Record], **options: Any) -> list[NewRecord]:
-    written = []
-    for record in records:
-        made = _rank_batch([record], **options)
-        is_list = len(made) == 2  # A ranked list and its audit event.
-        if is_list and _still_to_do:
-            made = made * 2 if _still_to_do.pop() == "double" else []
-        written += made
-    return written
+    made = [_rank_batch([record], **options) for record in records]
+    lists = [at for at, one in enumerate(made) if len(one) == 2]  # A ranked list and its audit event.
+    # Both at once: with one of them alone, what a batch says that it has withheld would be less than nothing.
+    if len(lists) > 1 and _still_to_do:
+        _still_to_do.clear()
+        lost, doubled = lists[:2]
+        made[lost], made[doubled] = [], made[doubled] * 2
+    return [record for one in made for record in one]
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -11,7 +12,7 @@ from typing import Annotated, Any, ClassVar
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.helpers import create_ssl_context
 
 from bridge.adapters.kafka.header_names import tolerate_header_names
@@ -22,6 +23,7 @@ MAX_BATCH_BYTES = 512 * 1024
 # Above the largest topic limit (2 MiB on `dlq.*`): the size of a record is checked by whoever makes it.
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 _FOR_EVER_S = float("inf")
+_DROP_S = 1.0
 _HOST = re.compile(r"([^\s:/]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 
 
@@ -160,6 +162,8 @@ async def stop_client(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdmi
         async with asyncio.timeout(timeout_s):
             await stop()
     except (KafkaError, OSError, TimeoutError, RuntimeError):
+        if isinstance(client, AIOKafkaProducer):
+            await _drop(client)
         return False
     except asyncio.CancelledError:
         # With brokers away a consumer lets the cancellation of its own fetches through: that is not one of this task.
@@ -168,6 +172,38 @@ async def stop_client(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdmi
             raise
         return False
     return True
+
+
+async def _drop(producer: AIOKafkaProducer) -> None:
+    """Ends what a stop that was cut short leaves behind: a sender that would go on, and hold its connections."""
+    # aiokafka, pinned exactly, has no call for this.
+    client, accumulator = producer.client, producer._message_accumulator  # noqa: SLF001
+    sending = None if producer._sender is None else producer._sender.sender_task  # noqa: SLF001
+    if sending is not None:
+        sending.cancel()
+    await _close(client)
+    # The sender waits for its requests; they have failed now, and wait for metadata that nobody asks for any more.
+    metadata = client._md_update_fut  # noqa: SLF001
+    if metadata is not None and not metadata.done():
+        metadata.set_result(False)
+    if sending is not None:
+        await asyncio.wait({sending}, timeout=_DROP_S)
+    accumulator.fail_all(KafkaConnectionError("the producer was dropped"))
+    for batch in accumulator._pending_batches.union(*accumulator._batches.values()):  # noqa: SLF001
+        look_at(batch.future)
+    await _close(client)  # What the sender has connected meanwhile.
+
+
+def look_at(future: asyncio.Future[object]) -> None:
+    """Whoever awaits it is told its error; where nobody does any more, asyncio would tell it as "never retrieved"."""
+    if not future.cancelled():
+        future.exception()
+
+
+async def _close(client: Any) -> None:
+    with suppress(KafkaError, OSError, TimeoutError):
+        async with asyncio.timeout(_DROP_S):
+            await client.close()
 
 
 def _compression(name: str) -> str | None:

@@ -7,7 +7,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from bridge.adapters.kafka.clients import Clients, start_client, stop_client, transactional_id_of
+from bridge.adapters.kafka.clients import Clients, look_at, start_client, stop_client, transactional_id_of
 from bridge.core.errors import FencedError, TransactionError
 from bridge.core.records import NewRecord
 
@@ -53,7 +53,7 @@ class TransactionalWriter:
             raise TransactionError(f"{type(error).__name__} in {self._group}-{self._number}") from error
         finally:
             for future in sent:
-                future.add_done_callback(_look_at)
+                future.add_done_callback(look_at)
 
     async def close(self) -> None:
         """Stops the producer within a few seconds; one that does not end is dropped."""
@@ -86,9 +86,3 @@ class TransactionalWriter:
             key=record.key, value=record.value, timestamp=record.timestamp, headers=list(record.headers)
         )
         return appended
-
-
-def _look_at(future: asyncio.Future[object]) -> None:
-    # An error that nobody awaits any more would be told by asyncio as "never retrieved".
-    if not future.cancelled():
-        future.exception()
