@@ -33,8 +33,9 @@ class Load(NamedTuple):
 
 def raw_lists(topics: Topics, count: int, *, interactions: int, seed: int) -> Iterator[Load]:
     """Raw records of about 1.7 KB, none without suggestions; the interactions take turns."""
-    for key, value in _lists(count, interactions, seed):
-        headers = made_here(kind=Kind.RECEIVED, subject=key.decode(), at_ms=0, ce_id=digest(key, value))
+    for at, (key, value) in enumerate(_lists(count, interactions, seed)):
+        # At 500 a second: no two of them have the same time.
+        headers = made_here(kind=Kind.RECEIVED, subject=key.decode(), at_ms=at * 2, ce_id=digest(key, value))
         yield Load(topics.raw_suggestions, partition_of(key, topics.partitions), key, value, headers)
 
 

@@ -33,6 +33,7 @@ _ENTRY = 9
 _LIST_ENTRY = _ENTRY + 11
 _LATEST_MS = 16**11 - 1
 _DIGEST = "[A-Za-z0-9+/]{8}"
+_NOTHING = blake2b(digest_size=6)
 
 # The namespace of click identities (UUIDv5, RFC 9562). Changing it would have every click exported again.
 _CLICKS = UUID("8059317f-4969-4c4f-87d4-8b92ea45bfcf")
@@ -240,7 +241,10 @@ def export_of(click: Click, *, acceptance_rate: float, timestamp_ms: int) -> byt
 
 
 def _digest(identity: bytes) -> str:
-    return b2a_base64(blake2b(identity, digest_size=6).digest(), newline=False).decode()
+    # A copy takes half the time of a new one.
+    hashed = _NOTHING.copy()
+    hashed.update(identity)
+    return b2a_base64(hashed.digest(), newline=False).decode()
 
 
 def _counted_at_ms(lists: str, digest: str) -> int | None:

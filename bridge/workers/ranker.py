@@ -1,7 +1,9 @@
 """raw-suggestions -> ranked-suggestions."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
+from operator import attrgetter
 
 from bridge.core import ranking
 from bridge.core.dead_letters import malformed_letter
@@ -59,9 +61,9 @@ class Ranker:
         return [record for one in reversed(slices) for record in one]
 
     def _tell(self, number: int, records: Sequence[Record], written: Sequence[NewRecord], superseded: int) -> None:
-        ranked = sum(record.topic == self._topics.ranked_suggestions for record in written)
-        dead = sum(record.topic == self._topics.dlq_ranker for record in written)
-        oldest_ms = min(record.timestamp for record in records)
+        counts = Counter(map(attrgetter("topic"), written))
+        ranked, dead = counts[self._topics.ranked_suggestions], counts[self._topics.dlq_ranker]
+        oldest_ms = min(map(attrgetter("timestamp"), records))
         self._emit(
             BatchRanked(
                 number=number,

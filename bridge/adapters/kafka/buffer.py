@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from bridge.core.records import Record
 
-# How much is read ahead of the hop of each topic. Above it, fetching is paused; it goes on below half of it.
-_MAX_BUFFERED_RECORDS = 2_000
+# How much is read ahead of the hop of each topic, give or take what one poll brings.
+_MAX_BUFFERED_RECORDS = 1_000
 _MAX_BUFFERED_BYTES = 8 * 1024 * 1024
 
 
@@ -61,7 +61,3 @@ class Buffer:
     @property
     def is_full(self) -> bool:
         return self.records > _MAX_BUFFERED_RECORDS or self._bytes > _MAX_BUFFERED_BYTES
-
-    @property
-    def has_room(self) -> bool:
-        return self.records < _MAX_BUFFERED_RECORDS // 2 and self._bytes < _MAX_BUFFERED_BYTES // 2

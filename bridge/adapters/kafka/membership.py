@@ -32,6 +32,8 @@ _POLL_MS = 100
 # While a record waits for the end of the other topic, positions are looked at more often: a transaction marker moves
 # a position without returning a record.
 _POLL_WAITING_MS = 10
+# The client keeps what it fetched as bytes, twenty times smaller than the records: they are made when there is room.
+_POLL_RECORDS = 1_000
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
@@ -82,6 +84,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
         )
         self._parked: dict[int, str] = {}
         self._is_assigned = False
+        self._room = asyncio.Event()
         self._patience = asyncio.timeout(None)
         self._stuck = ""
         self._listener_error: BaseException | None = None
@@ -163,7 +166,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
             commit_interval_s=self._options.commit_interval_ms / 1000,
             budget=self._budget_of(number),
             emit=self._emit,
-            on_room=lambda topic: self._resume(TopicPartition(topic, number)),
+            on_room=self._room.set,
         )
 
     def _begin(self, number: int, positions: Mapping[str, int]) -> None:
@@ -199,15 +202,26 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
             self._deliver(fetched)
             await self._move_positions()
             await self._sample()
-            self._pause_full()
             if self._listener_error is not None:
                 raise self._listener_error
         await self._numbers.drain(budget_s=None)
 
     async def _fetch(self) -> Mapping[TopicPartition, Sequence[Record]]:
-        waits = any(owned.waits_for_an_end for owned in self._numbers.running())
+        """What there is of the partitions whose buffers have room.
+
+        The others are not paused: that would throw away what the client has fetched of them already.
+        """
+        running = list(self._numbers.running())
+        wanted = [TopicPartition(topic, owned.number) for owned in running for topic in owned.topics_with_room()]
+        if running and not wanted:
+            await self._until_room()
+            return {}
+        some_wait = len(wanted) < len(running) * len(self._plan.topics)
+        is_near = some_wait or any(owned.waits_for_an_end for owned in running)
         try:
-            return await self._consumer.getmany(timeout_ms=_POLL_WAITING_MS if waits else _POLL_MS)  # type: ignore[no-any-return]
+            return await self._consumer.getmany(  # type: ignore[no-any-return]
+                *wanted, timeout_ms=_POLL_WAITING_MS if is_near else _POLL_MS, max_records=_POLL_RECORDS
+            )
         except OffsetOutOfRangeError as error:
             # Retention has passed what was not read yet: the restore tells it and starts at what is there.
             self._restart({partition.partition for partition in error.args[0]})
@@ -246,13 +260,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
         for owned in unsampled:
             owned.sampled({partition.topic: ends[partition] for partition in self._inputs(owned.number)})
 
-    def _pause_full(self) -> None:
-        for owned in self._numbers.running():
-            self._consumer.pause(*(TopicPartition(topic, owned.number) for topic in owned.full_topics()))
-
-    def _resume(self, partition: TopicPartition) -> None:
-        if partition in self._consumer.paused():
-            self._consumer.resume(partition)
+    async def _until_room(self) -> None:
+        self._room.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_POLL_MS / 1000):
+                await self._room.wait()
 
     def _restart(self, numbers: Iterable[int]) -> None:
         for number in numbers:

@@ -65,7 +65,7 @@ class OwnedNumber:
         commit_interval_s: float,
         budget: Budget,
         emit: Emit,
-        on_room: Callable[[str], None],
+        on_room: Callable[[], None],
     ) -> None:
         self.number = number
         self.committed = dict(positions)
@@ -134,9 +134,9 @@ class OwnedNumber:
         """True while a topic has not been read to the end that was sampled last."""
         return any(self._buffers[topic].read_to < end for topic, end in self._ends.items())
 
-    def full_topics(self) -> Iterator[str]:
-        """The topics of which so much waits that fetching should pause. One never holds up another."""
-        return (topic for topic, buffer in self._buffers.items() if buffer.is_full)
+    def topics_with_room(self) -> Iterator[str]:
+        """The topics of which more may be delivered. A full one never holds up another."""
+        return (topic for topic, buffer in self._buffers.items() if not buffer.is_full)
 
     # -- for the hop ---------------------------------------------------------------------------------------------------
 
@@ -202,8 +202,7 @@ class OwnedNumber:
             ours = self._buffers[topic].take(1 if self._budget.is_spent else max_records - len(taken))
             self._taken[topic].extend(record.offset for record in ours)
             taken += ours
-            if self._buffers[topic].has_room:
-                self._on_room(topic)
+        self._on_room()
         positions = {topic: self._buffers[topic].position for topic in self._topics}
         return Batch(records=taken, positions=positions, ends=dict(self._ends))
 

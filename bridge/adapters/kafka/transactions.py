@@ -73,16 +73,16 @@ class TransactionalWriter:
         topic, number = lane
         batch = self._producer.create_batch()
         for record in records:
-            if self._append(batch, record) is None:
+            if _append(batch, record) is None:
                 sent.append(await self._producer.send_batch(batch, topic, partition=number))
                 batch = self._producer.create_batch()
-                self._append(batch, record)
+                _append(batch, record)
         sent.append(await self._producer.send_batch(batch, topic, partition=number))
 
-    @staticmethod
-    def _append(batch: BatchBuilder, record: NewRecord) -> object | None:
-        # None: the batch is full. The first record of a batch is always taken; its size was checked where it was made.
-        appended: object | None = batch.append(
-            key=record.key, value=record.value, timestamp=record.timestamp, headers=list(record.headers)
-        )
-        return appended
+
+def _append(batch: BatchBuilder, record: NewRecord) -> object | None:
+    # None: the batch is full. The first record of a batch is always taken; its size was checked where it was made.
+    appended: object | None = batch.append(
+        key=record.key, value=record.value, timestamp=record.timestamp, headers=[*record.headers]
+    )
+    return appended

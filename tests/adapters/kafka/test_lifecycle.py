@@ -91,7 +91,7 @@ class World:
             commit_interval_s=0,
             budget=Budget(Options()),
             emit=self.events.append,
-            on_room=lambda _: None,
+            on_room=lambda: None,
         )
 
     def _begin(self, number: int, positions: Mapping[str, int]) -> None:
