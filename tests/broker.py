@@ -176,10 +176,11 @@ class KafkaBroker:
 
 
 class KafkaCluster:
-    """Three Kafka nodes that replicate everything to each other; one of them may be away."""
+    """Three Kafka nodes that replicate everything to each other, unless `settings` say less; one may be away."""
 
-    def __init__(self, folder: Path) -> None:
-        self.brokers = [KafkaBroker(folder / str(number), heap="256m", **_REPLICATED) for number in range(1, 4)]
+    def __init__(self, folder: Path, **settings: str) -> None:
+        common = _REPLICATED | settings
+        self.brokers = [KafkaBroker(folder / str(number), heap="256m", **common) for number in range(1, 4)]
         voters = ",".join(f"{number}@{broker.controller}" for number, broker in enumerate(self.brokers, start=1))
         for number, broker in enumerate(self.brokers, start=1):
             broker.join(**{"node.id": str(number), "controller.quorum.voters": voters})

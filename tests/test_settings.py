@@ -170,6 +170,10 @@ def test_a_secret_that_is_no_text_is_a_fault(tmp_path: Path, monkeypatch: pytest
             "kafka.stuck_after_s=30",
             "kafka.stuck_after_s: must be above kafka.rebalance_timeout_ms (30000), got 30",
         ),
+        (
+            "kafka.transaction_timeout_ms=60000",
+            "kafka.stuck_after_s: must be above kafka.transaction_timeout_ms (60000), got 60",
+        ),
         ("kafka.rebalance_timeout_ms=5000", "kmp.timeout_s: must be below kafka.rebalance_timeout_ms (5000), got 5"),
         ("kmp.backoff_first_s=60", "kmp.backoff_first_s: must not be above kmp.backoff_cap_s (30)"),
         ("genesys.reconnect_first_s=60", "genesys.reconnect_first_s: must not be above genesys.reconnect_cap_s (30)"),

@@ -67,10 +67,17 @@ class Bridge:
 
     async def until_ready(self) -> None:
         """Returns when `/readyz` says that everything is (at most 60 s)."""
+        await self._until_page("readyz", 200)
+
+    async def until_dead(self) -> None:
+        """Returns when `/livez` says that something has been stuck for too long (at most 60 s)."""
+        await self._until_page("livez", 503)
+
+    async def _until_page(self, name: str, status_code: int) -> None:
         port = (await self.until("http_listening"))["port"]
         async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(_DEADLINE_S):
-            while (await client.get(f"http://127.0.0.1:{port}/readyz")).status_code != 200:
-                await asyncio.sleep(0.05)  # Readiness is asked for, not told.
+            while (await client.get(f"http://127.0.0.1:{port}/{name}")).status_code != status_code:
+                await asyncio.sleep(0.05)  # A page is asked for, it tells nobody.
 
     async def code(self) -> int:
         """Its exit code, once it has ended (at most 60 s)."""

@@ -53,7 +53,7 @@ async def test_a_coordinator_that_is_away_for_twenty_seconds_is_waited_for_and_n
 ) -> None:
     """Longer than sessions and transactions last. It is silent, as behind a broken switch, not closed."""
     async with world(broker.bootstrap_servers, prefix, partitions=PARTITIONS, frames_per_s=200) as around:
-        environment = around.environment | {"BRIDGE_KAFKA__STUCK_AFTER_S": "15"}
+        environment = around.environment | {"BRIDGE_KAFKA__STUCK_AFTER_S": "16"}
         async with running("run", "all", **environment) as bridge:
             await around.until_posts(50)
             before = len(bridge.events)

@@ -7,6 +7,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -17,7 +18,15 @@ from tests.broker import KafkaBroker, KafkaCluster
 from tests.e2e.processes import Bridge, running, stop_all
 from tests.e2e.world import World, world
 from tests.kafka.cluster import Cluster
-from tests.kafka.traffic import PARTITIONS
+from tests.kafka.traffic import HOPS, PARTITIONS
+
+_ONE_COORDINATES = {
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "1",
+}
 
 pytestmark = [pytest.mark.kafka, pytest.mark.e2e, pytest.mark.faults, pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -25,6 +34,13 @@ pytestmark = [pytest.mark.kafka, pytest.mark.e2e, pytest.mark.faults, pytest.mar
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
     with KafkaCluster(tmp_path_factory.mktemp("three")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def one_coordinates(tmp_path: Path) -> Iterator[KafkaCluster]:
+    """Positions and transactions are on one broker only; everything else is on all three."""
+    with KafkaCluster(tmp_path, **_ONE_COORDINATES) as cluster:
         yield cluster
 
 
@@ -73,6 +89,45 @@ async def test_a_rolling_restart_loses_and_doubles_nothing(three: KafkaCluster, 
         await _finish(around, bridge)
 
 
+async def test_leaders_that_move_while_nobody_is_away_lose_and_double_nothing(
+    three: KafkaCluster, around: World
+) -> None:
+    """Each partition's next replica takes over from one that goes on, three times round."""
+    async with running("run", "all", **around.environment) as bridge:
+        await around.until_posts(50)
+        for _ in range(3 * len(three.brokers)):
+            await around.cluster.move_leaders(lambda replicas: [*replicas[1:], replicas[0]])
+            await around.until_posts(20)
+        await _finish(around, bridge)
+
+
+async def test_a_coordinator_that_is_away_alone_is_waited_for_and_nothing_is_lost_or_doubled(
+    one_coordinates: KafkaCluster, prefix: str
+) -> None:
+    """For 20 s no position can be committed and no transaction ended, though everything could be read and written."""
+    async with world(
+        one_coordinates.bootstrap_servers, prefix, partitions=PARTITIONS, frames_per_s=200, replicas=3
+    ) as around:
+        coordinator = await _the_only_coordinator(around.cluster)
+        await around.cluster.move_leaders(lambda replicas: sorted(replicas, key=lambda node: node == coordinator))
+        # Longer than a transaction may take: until then a number waits in it.
+        environment = around.environment | {"BRIDGE_KAFKA__STUCK_AFTER_S": "20"}
+        async with running("run", "all", **environment) as bridge:
+            await around.until_posts(50)
+            broker = one_coordinates.brokers[coordinator - 1]
+            broker.process.send_signal(signal.SIGSTOP)
+            try:
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(20):
+                        await bridge.until_dead()
+            finally:
+                broker.process.send_signal(signal.SIGCONT)
+            await _finish(around, bridge)
+            assert bridge.told("transaction_failed", cause="TimeoutError") != []
+            assert bridge.told("worker_stuck") == []
+        assert [event for event in bridge.events if "exception" in event] == []
+
+
 async def test_the_end_of_a_log_counts_what_is_not_replicated_yet(three: KafkaCluster, prefix: str) -> None:
     """The tally waits for it: such a list was appended before the click, though nobody can read it yet."""
     cluster = Cluster(three.bootstrap_servers, prefix, partitions=1, replicas=3)
@@ -95,6 +150,16 @@ async def test_the_end_of_a_log_counts_what_is_not_replicated_yet(three: KafkaCl
             for broker in followers:
                 broker.process.send_signal(signal.SIGCONT)
             await probe.stop()
+
+
+async def _the_only_coordinator(cluster: Cluster) -> int:
+    """A node that has all positions and all transactions, from now on."""
+    node = min(await cluster.coordinators(*HOPS))
+    await cluster.move_leaders(lambda _: [node], "__consumer_offsets", "__transaction_state")
+    async with asyncio.timeout(60):
+        while await cluster.coordinators(*HOPS) != {node}:
+            await asyncio.sleep(0.1)  # Not every broker has heard of it.
+    return node
 
 
 async def _restart(broker: KafkaBroker) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
@@ -11,10 +11,11 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from bridge.adapters.kafka import topics as kafka_topics
-from bridge.adapters.kafka.clients import Clients, Options
+from bridge.adapters.kafka.clients import Clients, Options, group_of, transactional_id_of
 from bridge.core.records import Header, Record
 from bridge.core.topics import Options as TopicOptions
 from bridge.core.topics import Topics, plans_of, topics_of
+from tests.kafka.elections import elect, leaders_of, reassign, replicas_of
 
 
 class Cluster:
@@ -129,6 +130,28 @@ class Cluster:
             (found,) = await admin.describe_topics([topic])
             return {one["partition"]: one["leader"] for one in found["partitions"]}
 
+    async def move_leaders(self, order: Callable[[list[int]], list[int]], *topics: str) -> None:
+        """Gives each partition its replicas in the `order` of those it has; the first one leads when this returns.
+
+        All of the bridge's partitions, unless topics are named. `order` may name other nodes, too (at most 60 s).
+        """
+        async with asyncio.timeout(60), self._admin() as admin:
+            names = topics or tuple(self.topics.names())
+            wanted = {place: order(nodes) for place, nodes in (await replicas_of(admin, names)).items()}
+            await reassign(admin, wanted)
+            firsts = {place: nodes[0] for place, nodes in wanted.items()}
+            while await leaders_of(admin, names) != firsts:
+                await elect(admin, wanted)
+                await asyncio.sleep(0.1)  # Kafka tells nobody.
+
+    async def coordinators(self, *groups: str) -> set[int]:
+        """The nodes that have the groups' positions, and the transactions of all their numbers (at most 60 s)."""
+        names = [group_of(self.options, group) for group in groups]
+        ids = [transactional_id_of(name, number) for name in names for number in range(self.topics.partitions)]
+        async with asyncio.timeout(60), self._admin() as admin:
+            of_positions = {await _coordinator_of(admin, name, kind=0) for name in names}
+            return of_positions | {await _coordinator_of(admin, one, kind=1) for one in ids}
+
     async def in_sync(self, topic: str) -> set[int]:
         """How many replicas of its partitions are in sync: one number where all are alike."""
         async with self._admin() as admin:
@@ -187,3 +210,12 @@ class Cluster:
             yield admin
         finally:
             await admin.close()
+
+
+async def _coordinator_of(admin: AIOKafkaAdminClient, name: str, *, kind: int) -> int:
+    while True:
+        # The first question of all has a new cluster make the topic of positions, or of transactions.
+        with suppress(GroupCoordinatorNotAvailableError):
+            found: int = await admin.find_coordinator(name, kind)
+            return found
+        await asyncio.sleep(0.1)

@@ -2,32 +2,95 @@
 
 import asyncio
 import signal
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bridge.adapters.kafka.clients import stop_client
+from bridge.adapters.kafka.clients import look_at, start_client, stop_client
 from tests.broker import KafkaBroker
 from tests.kafka.cluster import Cluster
 
 pytestmark = pytest.mark.kafka
 
 
-async def test_a_producer_whose_stop_is_cut_short_leaves_no_task_behind(tmp_path: Path, prefix: str) -> None:
-    """It would hold its connections, and a number that is made anew again and again would add up."""
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[KafkaBroker]:
+    """One that no other test needs: here it is silent."""
     with KafkaBroker(tmp_path / "broker") as broker:
-        cluster = Cluster(broker.bootstrap_servers, prefix)
-        await cluster.create_topics()
-        before = asyncio.all_tasks()
-        producer = cluster.clients.idempotent_producer(compression="none")
-        await producer.start()
-        broker.process.send_signal(signal.SIGSTOP)
-        try:
-            await producer.send(cluster.topics.raw_suggestions, b"{}", partition=0)
-            assert not await stop_client(producer, timeout_s=0.2)
-            left = asyncio.all_tasks() - before
-            if left:
-                await asyncio.wait(left, timeout=5)
-            assert [task for task in left if not task.done()] == []
-        finally:
-            broker.process.send_signal(signal.SIGCONT)
+        yield broker
+
+
+async def test_a_producer_whose_stop_is_cut_short_leaves_nothing_behind(
+    broker: KafkaBroker, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would hold its connections, and a number that is made anew again and again would add up."""
+    cluster = Cluster(broker.bootstrap_servers, prefix)
+    await cluster.create_topics()
+    before = asyncio.all_tasks()
+    producer = cluster.clients.idempotent_producer(compression="none")
+    await producer.start()
+    with _silent(broker):
+        (await producer.send(cluster.topics.raw_suggestions, b"{}", partition=0)).add_done_callback(look_at)
+        assert not await stop_client(producer, timeout_s=0.2)
+        assert not _is_connected(producer.client)
+        await _until_ended(before)
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
+async def test_a_client_whose_start_is_cancelled_leaves_nothing_behind(broker: KafkaBroker, prefix: str) -> None:
+    """As of a number that is being restored when a rebalance takes it away."""
+    cluster = Cluster(broker.bootstrap_servers, prefix)
+    before = asyncio.all_tasks()
+    with _silent(broker):
+        reader = cluster.clients.reader()
+        await _cancel(start_client(reader, timeout_s=30))
+        assert reader._closed
+        assert not _is_connected(reader._client)
+        await _until_ended(before)
+
+
+async def test_a_client_whose_stop_is_cancelled_is_stopped_all_the_same(broker: KafkaBroker, prefix: str) -> None:
+    cluster = Cluster(broker.bootstrap_servers, prefix)
+    await cluster.create_topics()
+    before = asyncio.all_tasks()
+    producer = cluster.clients.idempotent_producer(compression="none")
+    await producer.start()
+    with _silent(broker):
+        (await producer.send(cluster.topics.raw_suggestions, b"{}", partition=0)).add_done_callback(look_at)
+        await _cancel(stop_client(producer, timeout_s=0.5))
+        assert not _is_connected(producer.client)
+        await _until_ended(before)
+
+
+async def _cancel(call: Coroutine[Any, Any, object]) -> None:
+    """Cancels a call that is under way."""
+    calling = asyncio.create_task(call)
+    await asyncio.wait({calling}, timeout=0.1)
+    assert calling.cancel()
+    await asyncio.wait({calling}, timeout=10)
+    assert calling.cancelled()
+
+
+def _is_connected(client: Any) -> bool:
+    return any(connection.connected() for connection in client._conns.values())
+
+
+async def _until_ended(before: set[asyncio.Task[Any]]) -> None:
+    """Returns when only those tasks are left that were there before."""
+    left = asyncio.all_tasks() - before
+    if left:
+        await asyncio.wait(left, timeout=5)
+    assert [task for task in left if not task.done()] == []
+
+
+@contextmanager
+def _silent(broker: KafkaBroker) -> Iterator[None]:
+    """In the block, the broker answers nothing."""
+    broker.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        broker.process.send_signal(signal.SIGCONT)

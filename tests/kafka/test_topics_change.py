@@ -56,7 +56,7 @@ def _look_often_at_topics(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def make_curious(clients: Clients, *arguments: Any, **options: Any) -> None:
         make(clients, *arguments, **options)
-        clients._common["metadata_max_age_ms"] = 500
+        clients._common["metadata_max_age_ms"] = 2_000
 
     monkeypatch.setattr(Clients, "__init__", make_curious)
 

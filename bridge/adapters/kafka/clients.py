@@ -143,7 +143,10 @@ class Clients:
 
 
 async def start_client(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *, timeout_s: float) -> None:
-    """Starts a client; raises UnavailableError if that fails or takes longer than `timeout_s`."""
+    """Starts a client; raises UnavailableError if that fails or takes longer than `timeout_s`.
+
+    One that has not started, because its caller was cancelled too, is stopped.
+    """
     start = client.start
     try:
         async with asyncio.timeout(timeout_s):
@@ -151,12 +154,27 @@ async def start_client(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdm
             # One turn for the tasks that it began: stopped before their first step, they raise CancelledError.
             await asyncio.sleep(0)
     except (KafkaError, OSError, TimeoutError) as error:
-        await stop_client(client, timeout_s=2)
+        await stop_client(client, timeout_s=_DROP_S)
         raise UnavailableError("Kafka", f"no answer: {type(error).__name__}") from error
+    except BaseException:
+        await stop_client(client, timeout_s=_DROP_S)
+        raise
 
 
 async def stop_client(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *, timeout_s: float) -> bool:
-    """Stops a client within `timeout_s`; False if it had to be dropped, because some of its stops never end."""
+    """Stops a client within `timeout_s`; False if it had to be dropped, because some of its stops never end.
+
+    A caller that is cancelled meanwhile still waits for it: a client that is half stopped holds its connections.
+    """
+    stopping = asyncio.create_task(_stop(client, timeout_s=timeout_s))
+    try:
+        return await asyncio.shield(stopping)
+    except asyncio.CancelledError:
+        await asyncio.wait({stopping})
+        raise
+
+
+async def _stop(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *, timeout_s: float) -> bool:
     stop = client.close if isinstance(client, AIOKafkaAdminClient) else client.stop
     try:
         async with asyncio.timeout(timeout_s):
@@ -188,9 +206,13 @@ async def _drop(producer: AIOKafkaProducer) -> None:
         metadata.set_result(False)
     if sending is not None:
         await asyncio.wait({sending}, timeout=_DROP_S)
+    # A batch that is to be sent again has left the pending ones, from which its callback takes it off once more.
+    pending = accumulator._pending_batches  # noqa: SLF001
+    pending.update(*accumulator._batches.values())  # noqa: SLF001
     accumulator.fail_all(KafkaConnectionError("the producer was dropped"))
-    for batch in accumulator._pending_batches.union(*accumulator._batches.values()):  # noqa: SLF001
+    for batch in pending:
         look_at(batch.future)
+        look_at(batch._drain_waiter)  # noqa: SLF001
     await _close(client)  # What the sender has connected meanwhile.
 
 
@@ -247,6 +269,10 @@ def faults_of(options: Options) -> Iterator[str]:
     if options.stuck_after_s * 1000 <= options.rebalance_timeout_ms:
         # A rebalance is no reason to make the consumer anew: that would begin the next one.
         limit = f"kafka.rebalance_timeout_ms ({options.rebalance_timeout_ms})"
+        yield f"kafka.stuck_after_s: must be above {limit}, got {options.stuck_after_s:g}"
+    if options.stuck_after_s * 1000 <= options.transaction_timeout_ms:
+        # A number waits that long for a coordinator that is away.
+        limit = f"kafka.transaction_timeout_ms ({options.transaction_timeout_ms})"
         yield f"kafka.stuck_after_s: must be above {limit}, got {options.stuck_after_s:g}"
     for name in ("sasl_username", "sasl_password"):
         if options.security_protocol.startswith("SASL") and not getattr(options, name):

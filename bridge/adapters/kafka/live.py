@@ -149,11 +149,7 @@ class Publisher:
 
     async def _connected(self) -> AIOKafkaProducer:
         producer = self._clients.idempotent_producer(compression="none")
-        try:
-            await start_client(producer, timeout_s=_ANSWER_S)
-        except BaseException:  # Cancelled while it connects, too.
-            await stop_client(producer, timeout_s=_STOP_S)
-            raise
+        await start_client(producer, timeout_s=_ANSWER_S)
         return producer
 
     async def _drop(self, producer: AIOKafkaProducer) -> None:
