@@ -111,9 +111,13 @@ async def books_of(
 
 def assert_balanced(books: Sequence[Line]) -> None:
     """Every line balances, and none of them is empty: there was something to count."""
-    wrong = [f"{line.line}: missing {line.missing[:5]}, doubled {line.doubled[:5]}" for line in books if not line.ok]
+    wrong = _wrong_in(books)
     assert not wrong, "\n".join(wrong)
     assert [line.line for line in books if not line.left] == []
+
+
+def _wrong_in(books: Sequence[Line]) -> list[str]:
+    return [f"{line.line}: missing {line.missing[:5]}, doubled {line.doubled[:5]}" for line in books if not line.ok]
 
 
 async def assert_verified(cluster: Cluster, *, is_done: bool = True) -> Report:
@@ -130,8 +134,14 @@ async def assert_that_all_is_there(
     cluster: Cluster, *, frames: Iterable[FrameSent], clicks: Iterable[str], posts: Sequence[Post]
 ) -> Report:
     """The books balance with what the counterparts remember, and by what stands on the topics alone."""
-    assert_balanced(await books_of(cluster, frames=frames, clicks=clicks, posts=posts))
-    return await assert_verified(cluster)
+    books = await books_of(cluster, frames=frames, clicks=clicks, posts=posts)
+    try:
+        report = await assert_verified(cluster)
+    except AssertionError as error:
+        # Of the two, this one names the places of what is wrong.
+        raise AssertionError("\n".join([*_wrong_in(books), str(error)])) from error
+    assert_balanced(books)
+    return report
 
 
 class _Body(msgspec.Struct, rename="camel"):
