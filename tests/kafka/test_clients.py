@@ -2,12 +2,13 @@
 
 import asyncio
 import signal
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from bridge.adapters.kafka.clients import look_at, start_client, stop_client
 from tests.broker import KafkaBroker
@@ -27,13 +28,8 @@ async def test_a_producer_whose_stop_is_cut_short_leaves_nothing_behind(
     broker: KafkaBroker, prefix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It would hold its connections, and a number that is made anew again and again would add up."""
-    cluster = Cluster(broker.bootstrap_servers, prefix)
-    await cluster.create_topics()
     before = asyncio.all_tasks()
-    producer = cluster.clients.idempotent_producer(compression="none")
-    await producer.start()
-    with _silent(broker):
-        (await producer.send(cluster.topics.raw_suggestions, b"{}", partition=0)).add_done_callback(look_at)
+    async with _unanswered(broker, prefix) as producer:
         assert not await stop_client(producer, timeout_s=0.2)
         assert not _is_connected(producer.client)
         await _until_ended(before)
@@ -53,16 +49,23 @@ async def test_a_client_whose_start_is_cancelled_leaves_nothing_behind(broker: K
 
 
 async def test_a_client_whose_stop_is_cancelled_is_stopped_all_the_same(broker: KafkaBroker, prefix: str) -> None:
+    before = asyncio.all_tasks()
+    async with _unanswered(broker, prefix) as producer:
+        await _cancel(stop_client(producer, timeout_s=0.5))
+        assert not _is_connected(producer.client)
+        await _until_ended(before)
+
+
+@asynccontextmanager
+async def _unanswered(broker: KafkaBroker, prefix: str) -> AsyncIterator[AIOKafkaProducer]:
+    """A producer that has sent a record to a broker that is silent now."""
     cluster = Cluster(broker.bootstrap_servers, prefix)
     await cluster.create_topics()
-    before = asyncio.all_tasks()
     producer = cluster.clients.idempotent_producer(compression="none")
     await producer.start()
     with _silent(broker):
         (await producer.send(cluster.topics.raw_suggestions, b"{}", partition=0)).add_done_callback(look_at)
-        await _cancel(stop_client(producer, timeout_s=0.5))
-        assert not _is_connected(producer.client)
-        await _until_ended(before)
+        yield producer
 
 
 async def _cancel(call: Coroutine[Any, Any, object]) -> None:
