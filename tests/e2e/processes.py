@@ -15,6 +15,7 @@ from bridge.simulator.rest import LIBRARIES
 from bridge.simulator.script import Script
 from tests.cli.processes import line_from, started
 from tests.kafka.cluster import Cluster
+from tests.showing import show
 
 _DEADLINE_S = 60
 
@@ -110,6 +111,9 @@ async def running(*arguments: str, module: str = "bridge", **environment: str) -
             reading = tasks.create_task(bridge.read())
             try:
                 yield bridge
+            except BaseException:
+                show((event["event"] for event in bridge.events), bridge.events, *bridge.lines)
+                raise
             finally:
                 if process.returncode is None:
                     bridge.kill()  # A frozen one, too.

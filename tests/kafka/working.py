@@ -1,8 +1,6 @@
 """Workers of the bridge in the test's own process, and what they tell."""
 
 import asyncio
-import sys
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
@@ -21,10 +19,9 @@ from bridge.simulator.genesys import CLIENT, GenesysSimulator
 from bridge.simulator.kmp import KmpSimulator
 from bridge.simulator.rest import LIBRARIES
 from tests.kafka.cluster import Cluster
+from tests.showing import show
 
 _DEADLINE_S = 60
-# Of the events before a failure.
-_SHOWN = 100
 
 _E = TypeVar("_E", bound=Event)
 
@@ -79,13 +76,6 @@ class Workers(Told):
                 await asyncio.sleep(0.02)  # Conditions are asked for, not told.
         return condition
 
-    def show(self) -> None:
-        """Prints what they told, which pytest shows beside a failure."""
-        counts = Counter(type(event).__name__ for event in self.events)
-        lines = [f"{count:6} {name}" for name, count in counts.most_common()]
-        lines += map(str, [*self.events[-_SHOWN:], *self.conditions().values()])
-        sys.stdout.write("\n".join(lines))
-
 
 @asynccontextmanager
 async def working(cluster: Cluster, *names: str, **sections: Any) -> AsyncIterator[Workers]:
@@ -96,7 +86,7 @@ async def working(cluster: Cluster, *names: str, **sections: Any) -> AsyncIterat
         try:
             yield workers
         except BaseException:
-            workers.show()
+            show((type(event).__name__ for event in workers.events), workers.events, *workers.conditions().values())
             raise
         workers.app.stop("the end of the test")
         async with asyncio.timeout(_DEADLINE_S):
