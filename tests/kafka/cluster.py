@@ -11,7 +11,8 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from bridge.adapters.kafka import topics as kafka_topics
-from bridge.adapters.kafka.clients import Clients, Options, group_of, transactional_id_of
+from bridge.adapters.kafka.clients import Clients, Options, group_of, start_client, transactional_id_of
+from bridge.core.errors import UnavailableError
 from bridge.core.records import Header, Record
 from bridge.core.topics import Options as TopicOptions
 from bridge.core.topics import Topics, plans_of, topics_of
@@ -195,8 +196,7 @@ class Cluster:
 
     @asynccontextmanager
     async def _reader(self, *, isolation: str = "read_committed") -> AsyncIterator[AIOKafkaConsumer]:
-        reader = self.clients.reader(isolation_level=isolation)
-        await reader.start()
+        reader = await self._started_reader(isolation)
         try:
             yield reader
         finally:
@@ -210,6 +210,14 @@ class Cluster:
             yield admin
         finally:
             await admin.close()
+
+    async def _started_reader(self, isolation: str) -> AIOKafkaConsumer:
+        async with asyncio.timeout(60):
+            while True:
+                reader = self.clients.reader(isolation_level=isolation)
+                with suppress(UnavailableError):  # A broker that was silent until a moment ago.
+                    await start_client(reader, timeout_s=30)
+                    return reader
 
 
 async def _coordinator_of(admin: AIOKafkaAdminClient, name: str, *, kind: int) -> int:
