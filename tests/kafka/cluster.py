@@ -128,8 +128,7 @@ class Cluster:
     async def leaders(self, topic: str) -> dict[int, int]:
         """The node that leads each partition; -1 where none does."""
         async with self._admin() as admin:
-            (found,) = await admin.describe_topics([topic])
-            return {one["partition"]: one["leader"] for one in found["partitions"]}
+            return {place.partition: node for place, node in (await leaders_of(admin, [topic])).items()}
 
     async def move_leaders(self, order: Callable[[list[int]], list[int]], *topics: str) -> None:
         """Gives each partition its replicas in the `order` of those it has; the first one leads when this returns.

@@ -266,14 +266,12 @@ def faults_of(options: Options) -> Iterator[str]:
     if options.heartbeat_interval_ms * 3 > options.session_timeout_ms:
         limit = f"a third of kafka.session_timeout_ms ({options.session_timeout_ms})"
         yield f"kafka.heartbeat_interval_ms: must not be above {limit}, got {options.heartbeat_interval_ms}"
-    if options.stuck_after_s * 1000 <= options.rebalance_timeout_ms:
-        # A rebalance is no reason to make the consumer anew: that would begin the next one.
-        limit = f"kafka.rebalance_timeout_ms ({options.rebalance_timeout_ms})"
-        yield f"kafka.stuck_after_s: must be above {limit}, got {options.stuck_after_s:g}"
-    if options.stuck_after_s * 1000 <= options.transaction_timeout_ms:
-        # A number waits that long for a coordinator that is away.
-        limit = f"kafka.transaction_timeout_ms ({options.transaction_timeout_ms})"
-        yield f"kafka.stuck_after_s: must be above {limit}, got {options.stuck_after_s:g}"
+    # A rebalance is no reason to make the consumer anew: that would begin the next one. Nor is a coordinator that is
+    # away: a number waits for it in its transaction.
+    for name in ("rebalance_timeout_ms", "transaction_timeout_ms"):
+        limit_ms: int = getattr(options, name)
+        if options.stuck_after_s * 1000 <= limit_ms:
+            yield f"kafka.stuck_after_s: must be above kafka.{name} ({limit_ms}), got {options.stuck_after_s:g}"
     for name in ("sasl_username", "sasl_password"):
         if options.security_protocol.startswith("SASL") and not getattr(options, name):
             yield f"kafka.{name}: must be set, because kafka.security_protocol is {options.security_protocol}"
