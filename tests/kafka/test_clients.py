@@ -2,15 +2,17 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.cluster import ClusterMetadata
 
-from bridge.adapters.kafka.clients import look_at, start_client, stop_client
+from bridge.adapters.kafka.clients import Clients, look_at, start_client, stop_client
+from bridge.core.errors import UnavailableError
 from tests.broker import KafkaBroker
 from tests.kafka.cluster import Cluster
 
@@ -46,6 +48,24 @@ async def test_a_client_whose_start_is_cancelled_leaves_nothing_behind(broker: K
         assert reader._closed
         assert not _is_connected(reader._client)
         await _until_ended(before)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Clients.admin, Clients.reader, lambda clients: clients.transactional_producer("one")],
+    ids=["admin", "reader", "producer"],
+)
+async def test_a_client_that_knows_of_no_broker_has_not_started(
+    bootstrap_servers: str, prefix: str, make: Callable[[Clients], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it is for a moment with a broker that was silent for longer than its session, and is registered again."""
+    cluster = Cluster(bootstrap_servers, prefix)
+    monkeypatch.setattr(ClusterMetadata, "brokers", lambda _: set())
+    before = asyncio.all_tasks()
+    client = make(cluster.clients)
+    with pytest.raises(UnavailableError):
+        await start_client(client, timeout_s=30)
+    await _until_ended(before)
 
 
 async def test_a_client_whose_stop_is_cancelled_is_stopped_all_the_same(broker: KafkaBroker, prefix: str) -> None:

@@ -147,18 +147,27 @@ async def start_client(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdm
 
     One that has not started, because its caller was cancelled too, is stopped.
     """
-    start = client.start
     try:
         async with asyncio.timeout(timeout_s):
-            await start()
-            # One turn for the tasks that it began: stopped before their first step, they raise CancelledError.
-            await asyncio.sleep(0)
-    except (KafkaError, OSError, TimeoutError) as error:
+            await _start(client)
+    except (KafkaError, OSError, TimeoutError, AssertionError) as error:
         await stop_client(client, timeout_s=_DROP_S)
         raise UnavailableError("Kafka", f"no answer: {type(error).__name__}") from error
     except BaseException:
         await stop_client(client, timeout_s=_DROP_S)
         raise
+
+
+async def _start(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient) -> None:
+    start = client.start
+    await start()
+    # One turn for the tasks that it began: stopped before their first step, they raise CancelledError.
+    await asyncio.sleep(0)
+    # A broker that was silent for longer than its session is in no metadata, its own neither, until it is registered
+    # again. Of the clients that begin meanwhile only a producer minds: it raises AssertionError.
+    network = client.client if isinstance(client, AIOKafkaProducer) else client._client  # noqa: SLF001
+    if not network.cluster.brokers():
+        raise KafkaConnectionError("it knows of no broker")
 
 
 async def stop_client(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *, timeout_s: float) -> bool:
