@@ -51,10 +51,11 @@ class Engine:
         self._emit = emit
         self._stopping = asyncio.Event()
         self._membership: Membership | None = None
-        # Both outlive a consumer: a new one is no reason to forgive anything.
+        # These outlive a consumer: a new one is no reason to forgive or forget anything.
         self._watchdog = Watchdog(stuck_after_s=clients.options.stuck_after_s)
         self._budget = budget
         self._budgets: dict[int, Budget] = {}
+        self._endings: dict[str, bool] = {}
 
     async def run(self) -> None:
         """Works until `stop` was called and everything taken is committed. A consumer that fails is made anew."""
@@ -95,6 +96,7 @@ class Engine:
             chance=self._chance,
             watchdog=self._watchdog,
             budget_of=self._budget_of,
+            endings=self._endings,
             emit=self._emit,
         )
 

@@ -1,7 +1,7 @@
 """One consumer in a hop's group: numbers come and go with rebalances, records are fetched and delivered to them."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -49,6 +49,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
         chance: Callable[[], float],
         watchdog: Watchdog,
         budget_of: Callable[[int], Budget],
+        endings: MutableMapping[str, bool],
         emit: Emit,
     ) -> None:
         self._options = clients.options
@@ -70,11 +71,12 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
             on_stuck=self._give_up,
             emit=emit,
         )
+        restorer = Restorer(clients, plan, admin=self._admin, endings=endings, clock=clock, emit=emit)
         self._numbers = Numbers(
             Steering(
                 group=plan.group,
                 heartbeat_s=self._options.heartbeat_interval_ms / 1000,
-                restore=Restorer(clients, plan, admin=self._admin, clock=clock, emit=emit).restore,
+                restore=restorer.restore,
                 adopt=self._adopt,
                 begin=self._begin,
                 chance=chance,

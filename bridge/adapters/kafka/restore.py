@@ -1,7 +1,7 @@
 """From the assignment of a number to its first record: fence, positions, state, in exactly that order."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -12,6 +12,7 @@ from bridge.adapters.kafka.clients import Clients, start_client, stop_client
 from bridge.adapters.kafka.committed import committed_positions
 from bridge.adapters.kafka.outputs import worked_to
 from bridge.adapters.kafka.spans import read_to_end
+from bridge.adapters.kafka.take_over import take_over
 from bridge.adapters.kafka.transactions import TransactionalWriter
 from bridge.core.errors import StartError, UnavailableError
 from bridge.core.events.engine import InputLost
@@ -56,10 +57,20 @@ class Restored:
 class Restorer:
     """Restores numbers of one hop; several at a time."""
 
-    def __init__(self, clients: Clients, plan: Plan, *, admin: AIOKafkaAdminClient, clock: Clock, emit: Emit) -> None:
+    def __init__(
+        self,
+        clients: Clients,
+        plan: Plan,
+        *,
+        admin: AIOKafkaAdminClient,
+        endings: MutableMapping[str, bool],
+        clock: Clock,
+        emit: Emit,
+    ) -> None:
         self._clients = clients
         self._plan = plan
         self._admin = admin
+        self._endings = endings
         self._clock = clock
         self._emit = emit
 
@@ -71,11 +82,15 @@ class Restorer:
         """
         writer = TransactionalWriter(self._clients, group=self._plan.group, number=number)
         try:
-            await writer.start()
+            await take_over(writer, self._written_by(number), admin=self._admin, endings=self._endings)
             return await self._read(number, writer)
         except BaseException:
             await writer.close()
             raise
+
+    def _written_by(self, number: int) -> list[TopicPartition]:
+        topics = {*self._plan.outputs, self._plan.audit_topic, *filter(None, [self._plan.state_topic])}
+        return [TopicPartition(topic, number) for topic in topics]
 
     async def _read(self, number: int, writer: TransactionalWriter) -> Restored:
         inputs = [TopicPartition(topic, number) for topic in self._plan.topics]

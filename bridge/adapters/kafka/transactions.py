@@ -1,7 +1,8 @@
 """One transactional producer: records and positions in one transaction, or nothing."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerFenced
@@ -27,7 +28,8 @@ class TransactionalWriter:
         self._group = group
         self._number = number
         self._timeout_s = clients.options.transaction_timeout_ms / 1000
-        self._producer: AIOKafkaProducer = clients.transactional_producer(transactional_id_of(group, number))
+        self.transactional_id = transactional_id_of(group, number)
+        self._producer: AIOKafkaProducer = clients.transactional_producer(self.transactional_id)
 
     async def start(self) -> None:
         """Starts the producer: from now on the former owner of the number is fenced, its open transaction aborted.
@@ -40,24 +42,46 @@ class TransactionalWriter:
         """Writes the records and the group's positions in one transaction; raises TransactionError or FencedError."""
         sent: list[asyncio.Future[object]] = []
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with self._translated():
                 await self._producer.begin_transaction()
                 await self._send(records, sent)
                 await self._producer.send_offsets_to_transaction(dict(positions), self._group)
                 await asyncio.gather(*sent)
                 await self._producer.commit_transaction()
-        except ProducerFenced as error:
-            raise FencedError(f"the producer of {self._group}-{self._number} was fenced") from error
-        except (KafkaError, OSError, TimeoutError, AssertionError) as error:
-            # AssertionError: aiokafka's own state machine refuses a step after an error.
-            raise TransactionError(f"{type(error).__name__} in {self._group}-{self._number}") from error
         finally:
             for future in sent:
                 future.add_done_callback(look_at)
 
+    async def mark(self, partitions: Iterable[TopicPartition], *, commit: bool) -> None:
+        """Ends a transaction that wrote nothing, with a marker on each of these partitions and the group's positions.
+
+        It decides about what an earlier transaction of this number has left open there. Raises TransactionError or
+        FencedError. The markers may be written only after the return.
+        """
+        async with self._translated():
+            await self._producer.begin_transaction()
+            # aiokafka, pinned exactly, takes in a partition with its first batch only, and a group with its positions.
+            for partition in partitions:
+                self._producer._txn_manager.maybe_add_partition_to_txn(partition)  # noqa: SLF001
+            while not await self._producer._sender._do_add_offsets_to_txn(self._group):  # noqa: SLF001
+                pass  # It has waited for a moment.
+            await (self._producer.commit_transaction() if commit else self._producer.abort_transaction())
+
     async def close(self) -> None:
         """Stops the producer within a few seconds; one that does not end is dropped."""
         await stop_client(self._producer, timeout_s=_STOP_S)
+
+    @asynccontextmanager
+    async def _translated(self) -> AsyncIterator[None]:
+        """A transaction, with the deadline of transactions and our own errors."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                yield
+        except ProducerFenced as error:
+            raise FencedError(f"the producer of {self.transactional_id} was fenced") from error
+        except (KafkaError, OSError, TimeoutError, AssertionError) as error:
+            # AssertionError: aiokafka's own state machine refuses a step after an error.
+            raise TransactionError(f"{type(error).__name__} in {self.transactional_id}") from error
 
     async def _send(self, records: Sequence[NewRecord], sent: list[asyncio.Future[object]]) -> None:
         by_partition: dict[tuple[str, int], list[NewRecord]] = {}
