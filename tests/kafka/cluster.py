@@ -11,7 +11,8 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from bridge.adapters.kafka import topics as kafka_topics
-from bridge.adapters.kafka.clients import Clients, Options, group_of, start_client, transactional_id_of
+from bridge.adapters.kafka.clients import Clients, Options, group_of, transactional_id_of
+from bridge.adapters.kafka.start_stop import start_client
 from bridge.core.errors import UnavailableError
 from bridge.core.records import Header, Record
 from bridge.core.topics import Options as TopicOptions

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bridge.adapters.kafka.clients import Clients, Options, start_client, stop_client
+from bridge.adapters.kafka.clients import Clients, Options
+from bridge.adapters.kafka.start_stop import start_client, stop_client
 
 pytestmark = pytest.mark.broker
 

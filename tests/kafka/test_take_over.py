@@ -8,7 +8,8 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from bridge.adapters.kafka.clients import group_of, start_client, stop_client
+from bridge.adapters.kafka.clients import group_of
+from bridge.adapters.kafka.start_stop import start_client, stop_client
 from bridge.adapters.kafka.take_over import take_over
 from bridge.adapters.kafka.transactions import TransactionalWriter
 from bridge.core.records import NewRecord

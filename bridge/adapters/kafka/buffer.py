@@ -26,7 +26,11 @@ class Buffer:
         self._waiting: deque[Record] = deque()
 
     def put(self, records: Sequence[Record]) -> None:
+        if not records:
+            return
         self._arriving.extend(records)
+        # Not left to whoever asks for the position next: until then these records could be taken, but not committed.
+        self.read_to = records[-1].offset + 1
         self.records += len(records)
         self._bytes += sum(len(record.value or b"") for record in records)
 

@@ -1,10 +1,8 @@
 """Kafka clients as the bridge uses them: one place for their options, limits and safety settings."""
 
-import asyncio
 import re
 import ssl
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -12,18 +10,15 @@ from typing import Annotated, Any, ClassVar
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.helpers import create_ssl_context
 
 from bridge.adapters.kafka.header_names import tolerate_header_names
-from bridge.core.errors import UnavailableError
 from bridge.core.options import OneOf, Within
 
 MAX_BATCH_BYTES = 512 * 1024
 # Above the largest topic limit (2 MiB on `dlq.*`): the size of a record is checked by whoever makes it.
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 _FOR_EVER_S = float("inf")
-_DROP_S = 1.0
 _HOST = re.compile(r"([^\s:/]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 
 
@@ -140,101 +135,6 @@ class Clients:
     def admin(self) -> AIOKafkaAdminClient:
         """A client for topics, groups and committed positions."""
         return AIOKafkaAdminClient(**self._common)
-
-
-async def start_client(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *, timeout_s: float) -> None:
-    """Starts a client; raises UnavailableError if that fails or takes longer than `timeout_s`.
-
-    One that has not started, because its caller was cancelled too, is stopped.
-    """
-    try:
-        async with asyncio.timeout(timeout_s):
-            await _start(client)
-    except (KafkaError, OSError, TimeoutError, AssertionError) as error:
-        await stop_client(client, timeout_s=_DROP_S)
-        raise UnavailableError("Kafka", f"no answer: {type(error).__name__}") from error
-    except BaseException:
-        await stop_client(client, timeout_s=_DROP_S)
-        raise
-
-
-async def _start(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient) -> None:
-    start = client.start
-    await start()
-    # One turn for the tasks that it began: stopped before their first step, they raise CancelledError.
-    await asyncio.sleep(0)
-    # A broker that was silent for longer than its session is in no metadata, its own neither, until it is registered
-    # again. Of the clients that begin meanwhile only a producer minds: it raises AssertionError.
-    network = client.client if isinstance(client, AIOKafkaProducer) else client._client  # noqa: SLF001
-    if not network.cluster.brokers():
-        raise KafkaConnectionError("it knows of no broker")
-
-
-async def stop_client(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *, timeout_s: float) -> bool:
-    """Stops a client within `timeout_s`; False if it had to be dropped, because some of its stops never end.
-
-    A caller that is cancelled meanwhile still waits for it: a client that is half stopped holds its connections.
-    """
-    stopping = asyncio.create_task(_stop(client, timeout_s=timeout_s))
-    try:
-        return await asyncio.shield(stopping)
-    except asyncio.CancelledError:
-        await asyncio.wait({stopping})
-        raise
-
-
-async def _stop(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *, timeout_s: float) -> bool:
-    stop = client.close if isinstance(client, AIOKafkaAdminClient) else client.stop
-    try:
-        async with asyncio.timeout(timeout_s):
-            await stop()
-    except (KafkaError, OSError, TimeoutError, RuntimeError):
-        if isinstance(client, AIOKafkaProducer):
-            await _drop(client)
-        return False
-    except asyncio.CancelledError:
-        # With brokers away a consumer lets the cancellation of its own fetches through: that is not one of this task.
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        return False
-    return True
-
-
-async def _drop(producer: AIOKafkaProducer) -> None:
-    """Ends what a stop that was cut short leaves behind: a sender that would go on, and hold its connections."""
-    # aiokafka, pinned exactly, has no call for this.
-    client, accumulator = producer.client, producer._message_accumulator  # noqa: SLF001
-    sending = None if producer._sender is None else producer._sender.sender_task  # noqa: SLF001
-    if sending is not None:
-        sending.cancel()
-    await _close(client)
-    # The sender waits for its requests; they have failed now, and wait for metadata that nobody asks for any more.
-    metadata = client._md_update_fut  # noqa: SLF001
-    if metadata is not None and not metadata.done():
-        metadata.set_result(False)
-    if sending is not None:
-        await asyncio.wait({sending}, timeout=_DROP_S)
-    # A batch that is to be sent again has left the pending ones, from which its callback takes it off once more.
-    pending = accumulator._pending_batches  # noqa: SLF001
-    pending.update(*accumulator._batches.values())  # noqa: SLF001
-    accumulator.fail_all(KafkaConnectionError("the producer was dropped"))
-    for batch in pending:
-        look_at(batch.future)
-        look_at(batch._drain_waiter)  # noqa: SLF001
-    await _close(client)  # What the sender has connected meanwhile.
-
-
-def look_at(future: asyncio.Future[object]) -> None:
-    """Whoever awaits it is told its error; where nobody does any more, asyncio would tell it as "never retrieved"."""
-    if not future.cancelled():
-        future.exception()
-
-
-async def _close(client: Any) -> None:
-    with suppress(KafkaError, OSError, TimeoutError):
-        async with asyncio.timeout(_DROP_S):
-            await client.close()
 
 
 def _compression(name: str) -> str | None:

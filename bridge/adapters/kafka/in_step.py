@@ -10,7 +10,8 @@ from typing import Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from bridge.adapters.kafka.clients import Clients, start_client, stop_client
+from bridge.adapters.kafka.clients import Clients
+from bridge.adapters.kafka.start_stop import start_client, stop_client
 from bridge.core.errors import UnavailableError
 from bridge.core.records import Record
 from bridge.core.verify_in_step import InStep

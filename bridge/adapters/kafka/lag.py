@@ -7,9 +7,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from bridge.adapters.kafka.clients import Clients, start_client, stop_client
+from bridge.adapters.kafka.clients import Clients
 from bridge.adapters.kafka.committed import committed_positions
 from bridge.adapters.kafka.peek import PEEK_BYTES, records_at
+from bridge.adapters.kafka.start_stop import start_client, stop_client
 from bridge.adapters.kafka.topics import partitions_of
 from bridge.core.errors import StartError, UnavailableError
 from bridge.core.valve import Lag

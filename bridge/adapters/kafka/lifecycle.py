@@ -8,6 +8,7 @@ from typing import assert_never
 
 from bridge.adapters.kafka.number import Draining, OwnedNumber, Parked, Restoring, Running, State
 from bridge.adapters.kafka.restore import Restored
+from bridge.adapters.kafka.start_stop import own_cancellations_only
 from bridge.core.errors import BudgetError, FencedError, TransactionError, UnavailableError
 from bridge.core.events.engine import NumberFenced, NumberParked, NumberRestored
 from bridge.core.reconnect import full_jitter_s
@@ -57,7 +58,8 @@ class NumberLife:
         """Restores and works the number, again and again; every failure starts it over after a pause."""
         while not self._is_revoked:
             try:
-                await self._live()
+                with own_cancellations_only():
+                    await self._live()
             except FencedError:
                 self._steering.emit(NumberFenced(group=self._steering.group, number=self.number))
                 # A woken zombie still believes that it owns the number. If it fenced the rightful owner in turn, both

@@ -8,7 +8,8 @@ from typing import Self
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from bridge.adapters.kafka.clients import Clients, start_client, stop_client
+from bridge.adapters.kafka.clients import Clients
+from bridge.adapters.kafka.start_stop import start_client, stop_client
 from bridge.adapters.kafka.topics import partitions_of
 from bridge.core.errors import UnavailableError
 from bridge.core.partitions import partition_of

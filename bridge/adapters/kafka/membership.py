@@ -8,12 +8,13 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
 
-from bridge.adapters.kafka.clients import Clients, start_client, stop_client
+from bridge.adapters.kafka.clients import Clients
 from bridge.adapters.kafka.lifecycle import Steering
 from bridge.adapters.kafka.log_ends import log_ends
 from bridge.adapters.kafka.number import OwnedNumber
 from bridge.adapters.kafka.numbers import Numbers
 from bridge.adapters.kafka.restore import Plan, Restored, Restorer
+from bridge.adapters.kafka.start_stop import own_cancellations_only, start_client, stop_client
 from bridge.adapters.kafka.watch import View, Watch
 from bridge.core.assignment import workable_numbers
 from bridge.core.budget import Budget
@@ -185,7 +186,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
         """Works until the stop; raises UnavailableError where the consumer is of no more use."""
         try:
             async with self._patience:
-                await self._work()
+                with own_cancellations_only():
+                    await self._work()
         except TimeoutError as error:
             if self._stuck:
                 raise UnavailableError("Kafka", f"{self._stuck} of {self._plan.group} was stuck") from error

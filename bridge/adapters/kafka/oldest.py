@@ -7,9 +7,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from bridge.adapters.kafka.clients import Clients, group_of, start_client, stop_client
+from bridge.adapters.kafka.clients import Clients, group_of
 from bridge.adapters.kafka.committed import committed_positions
 from bridge.adapters.kafka.peek import PEEK_BYTES, records_at
+from bridge.adapters.kafka.start_stop import start_client, stop_client
 from bridge.core.errors import UnavailableError
 from bridge.core.events.dead_letters import OldestDeadLetterSeen
 from bridge.core.replay import REPLAY_GROUP, replayed_in

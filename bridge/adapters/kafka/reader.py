@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator, Sequence
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from bridge.adapters.kafka.clients import Clients, start_client, stop_client
+from bridge.adapters.kafka.clients import Clients
+from bridge.adapters.kafka.start_stop import start_client, stop_client
 from bridge.adapters.kafka.topics import partitions_of
 from bridge.core.errors import UnavailableError
 from bridge.core.records import Record

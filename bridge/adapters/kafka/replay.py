@@ -17,9 +17,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from bridge.adapters.kafka.clients import Clients, group_of, start_client, stop_client
+from bridge.adapters.kafka.clients import Clients, group_of
 from bridge.adapters.kafka.committed import committed_positions
 from bridge.adapters.kafka.reader import read
+from bridge.adapters.kafka.start_stop import start_client, stop_client
 from bridge.adapters.kafka.take_over import take_over
 from bridge.adapters.kafka.transactions import TransactionalWriter
 from bridge.core.errors import FencedError, StartError, TransactionError, UnavailableError

@@ -8,10 +8,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from bridge.adapters.kafka.clients import Clients, start_client, stop_client
+from bridge.adapters.kafka.clients import Clients
 from bridge.adapters.kafka.committed import committed_positions
 from bridge.adapters.kafka.outputs import worked_to
 from bridge.adapters.kafka.spans import read_to_end
+from bridge.adapters.kafka.start_stop import start_client, stop_client
 from bridge.adapters.kafka.take_over import take_over
 from bridge.adapters.kafka.transactions import TransactionalWriter
 from bridge.core.errors import StartError, UnavailableError

@@ -14,11 +14,12 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import KafkaError
 
 from bridge.adapters.kafka import topics as kafka_topics
-from bridge.adapters.kafka.clients import Clients, group_of, start_client, stop_client
+from bridge.adapters.kafka.clients import Clients, group_of
 from bridge.adapters.kafka.committed import committed_positions
 from bridge.adapters.kafka.peek import PEEK_BYTES, records_at
 from bridge.adapters.kafka.reader import read
 from bridge.adapters.kafka.replay import span_of
+from bridge.adapters.kafka.start_stop import start_client, stop_client
 from bridge.core.errors import StartError, UnavailableError
 from bridge.core.partitions import partition_of
 from bridge.core.records import Record, header_of

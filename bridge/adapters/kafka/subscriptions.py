@@ -8,9 +8,10 @@ from contextlib import aclosing
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from bridge.adapters.kafka.clients import Clients, start_client, stop_client
+from bridge.adapters.kafka.clients import Clients
 from bridge.adapters.kafka.live import Publisher
 from bridge.adapters.kafka.reader import read
+from bridge.adapters.kafka.start_stop import start_client, stop_client
 from bridge.core.errors import UnavailableError
 from bridge.core.events.subscriptions import TableReadFailed
 from bridge.core.partitions import partition_of

@@ -10,7 +10,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from bridge.adapters.kafka.clients import Clients, start_client, stop_client
+from bridge.adapters.kafka.clients import Clients
+from bridge.adapters.kafka.start_stop import start_client, stop_client
 from bridge.core.errors import StartError, UnavailableError
 from bridge.core.topics import TopicPlan, Topics
 

@@ -8,7 +8,8 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from bridge.adapters.kafka.clients import Clients, look_at, start_client, stop_client, transactional_id_of
+from bridge.adapters.kafka.clients import Clients, transactional_id_of
+from bridge.adapters.kafka.start_stop import look_at, start_client, stop_client
 from bridge.core.errors import FencedError, TransactionError
 from bridge.core.records import NewRecord
 

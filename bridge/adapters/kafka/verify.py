@@ -11,9 +11,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from bridge.adapters.kafka import topics as kafka_topics
-from bridge.adapters.kafka.clients import Clients, group_of, start_client, stop_client
+from bridge.adapters.kafka.clients import Clients, group_of
 from bridge.adapters.kafka.committed import committed_positions
 from bridge.adapters.kafka.in_step import NumberReader, Span
+from bridge.adapters.kafka.start_stop import start_client, stop_client
 from bridge.core import acceptance
 from bridge.core.errors import StartError, UnavailableError
 from bridge.core.topics import Topics

@@ -9,6 +9,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from bridge.adapters.kafka.restore import Plan
+from bridge.adapters.kafka.start_stop import own_cancellations_only
+from bridge.core.errors import UnavailableError
 from bridge.core.events.engine import LagMeasured, StableOffsetMeasured
 from bridge.core.watchdog import HeldUp, Sight, Watchdog
 from bridge.ports import Emit
@@ -124,8 +126,9 @@ class Watch:
 async def _ends_of(reader: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> _Ends | None:
     """The ends as this reader sees them; None where Kafka does not answer."""
     try:
-        async with asyncio.timeout(_ANSWER_S):
-            ends: _Ends = await reader.end_offsets(partitions)
-    except (KafkaError, OSError, TimeoutError):
+        with own_cancellations_only():
+            async with asyncio.timeout(_ANSWER_S):
+                ends: _Ends = await reader.end_offsets(partitions)
+    except (KafkaError, OSError, TimeoutError, UnavailableError):
         return None
     return ends

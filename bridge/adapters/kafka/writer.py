@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from bridge.adapters.kafka.clients import Clients, start_client, stop_client
+from bridge.adapters.kafka.clients import Clients
+from bridge.adapters.kafka.start_stop import start_client, stop_client
 from bridge.core.dead_letters import DLQ_CLASS
 from bridge.core.errors import UnavailableError
 from bridge.core.events.dead_letters import DeadLettersWritten

@@ -154,6 +154,15 @@ async def test_a_failed_transaction_restores_with_a_new_producer_and_a_new_hop()
         assert world.told(NumberParked)
 
 
+async def test_a_cancellation_that_nobody_asked_for_is_a_failure_like_any_other() -> None:
+    """aiokafka lets those of its own tasks through: the number's task would end, and nobody be told."""
+    world = World(ScriptedHop(asyncio.CancelledError()), ScriptedHop())
+    async with living(world):
+        await until(lambda: world.life.told_state == "running" and len(world.writers) == 2)
+        assert world.writers[0].is_closed
+        assert world.told(NumberParked)
+
+
 async def test_a_fenced_number_parks_before_it_restores() -> None:
     """A woken zombie must not fence the rightful owner in turn."""
     world = World(ScriptedHop(FencedError("no")), ScriptedHop(), heartbeat_s=3_600)

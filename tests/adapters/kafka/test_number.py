@@ -80,6 +80,14 @@ async def test_the_position_of_a_part_is_the_first_record_that_was_not_taken() -
     assert batch.positions == {LISTS: 9}
 
 
+async def test_a_record_moves_the_position_before_anybody_has_asked_for_it() -> None:
+    world = World(LISTS)
+    world.number.put(LISTS, [StoredRecord(topic=LISTS, partition=3, offset=4)])
+    batch = await world.number.take()
+    assert batch is not None
+    assert batch.positions == {LISTS: 5}
+
+
 async def test_a_position_that_moves_without_a_record_is_told() -> None:
     """A transaction marker takes an offset, so that lag at rest can be 0."""
     world = World(LISTS)

@@ -11,7 +11,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.cluster import ClusterMetadata
 
-from bridge.adapters.kafka.clients import Clients, look_at, start_client, stop_client
+from bridge.adapters.kafka.clients import Clients
+from bridge.adapters.kafka.start_stop import look_at, start_client, stop_client
 from bridge.core.errors import UnavailableError
 from tests.broker import KafkaBroker
 from tests.kafka.cluster import Cluster
@@ -72,6 +73,24 @@ async def test_a_client_whose_stop_is_cancelled_is_stopped_all_the_same(broker: 
     before = asyncio.all_tasks()
     async with _unanswered(broker, prefix) as producer:
         await _cancel(stop_client(producer, timeout_s=0.5))
+        assert not _is_connected(producer.client)
+        await _until_ended(before)
+
+
+async def test_a_stop_that_is_cancelled_from_inside_does_not_cancel_whoever_waits_for_it(
+    broker: KafkaBroker, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that was given up while it closed is waited for once more, and that is a cancelled future."""
+    before = asyncio.all_tasks()
+    async with _unanswered(broker, prefix) as producer:
+        close = producer.client.close
+
+        async def give_up_once_closed() -> None:
+            await close()
+            raise asyncio.CancelledError
+
+        monkeypatch.setattr(producer.client, "close", give_up_once_closed)
+        assert not await stop_client(producer, timeout_s=0.2)
         assert not _is_connected(producer.client)
         await _until_ended(before)
 

@@ -1,0 +1,122 @@
+"""How Kafka clients start and stop: with a deadline, and nothing of them is left behind."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError, KafkaError
+
+from bridge.core.errors import UnavailableError
+
+_DROP_S = 1.0
+
+
+async def start_client(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *, timeout_s: float) -> None:
+    """Starts a client; raises UnavailableError if that fails or takes longer than `timeout_s`.
+
+    One that has not started, because its caller was cancelled too, is stopped.
+    """
+    try:
+        with own_cancellations_only():
+            async with asyncio.timeout(timeout_s):
+                await _start(client)
+    except (KafkaError, OSError, TimeoutError, AssertionError, UnavailableError) as error:
+        await stop_client(client, timeout_s=_DROP_S)
+        raise UnavailableError("Kafka", f"no answer: {type(error).__name__}") from error
+    except BaseException:
+        await stop_client(client, timeout_s=_DROP_S)
+        raise
+
+
+async def _start(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient) -> None:
+    start = client.start
+    await start()
+    # One turn for the tasks that it began: stopped before their first step, they raise CancelledError.
+    await asyncio.sleep(0)
+    # A broker that was silent for longer than its session is in no metadata, its own neither, until it is registered
+    # again. Of the clients that begin meanwhile only a producer minds: it raises AssertionError.
+    network = client.client if isinstance(client, AIOKafkaProducer) else client._client  # noqa: SLF001
+    if not network.cluster.brokers():
+        raise KafkaConnectionError("it knows of no broker")
+
+
+async def stop_client(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *, timeout_s: float) -> bool:
+    """Stops a client within `timeout_s`; False if it had to be dropped, because some of its stops never end.
+
+    A caller that is cancelled meanwhile still waits for it: a client that is half stopped holds its connections.
+    """
+    stopping = asyncio.create_task(_stop(client, timeout_s=timeout_s))
+    try:
+        await asyncio.wait({stopping})
+    except asyncio.CancelledError:
+        await asyncio.wait({stopping})
+        raise
+    return stopping.result()
+
+
+async def _stop(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *, timeout_s: float) -> bool:
+    stop = client.close if isinstance(client, AIOKafkaAdminClient) else client.stop
+    try:
+        with own_cancellations_only():
+            async with asyncio.timeout(timeout_s):
+                await stop()
+    except (KafkaError, OSError, TimeoutError, RuntimeError, UnavailableError):
+        if isinstance(client, AIOKafkaProducer):
+            await _drop(client)
+        return False
+    return True
+
+
+@contextmanager
+def own_cancellations_only() -> Iterator[None]:
+    """Raises UnavailableError in place of a cancellation that nobody asked of this task.
+
+    With brokers away, aiokafka lets the cancellations of its own tasks and futures through to whoever awaits a client.
+    A task would end by them, and no TaskGroup would say so.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise UnavailableError("Kafka", "the client has cancelled what it was asked for") from error
+
+
+async def _drop(producer: AIOKafkaProducer) -> None:
+    """Ends what a stop that was cut short leaves behind: a sender that would go on, and hold its connections."""
+    # aiokafka, pinned exactly, has no call for this.
+    client, accumulator = producer.client, producer._message_accumulator  # noqa: SLF001
+    sending = None if producer._sender is None else producer._sender.sender_task  # noqa: SLF001
+    if sending is not None:
+        sending.cancel()
+    await _close(client)
+    # The sender waits for its requests; they have failed now, and wait for metadata that nobody asks for any more.
+    metadata = client._md_update_fut  # noqa: SLF001
+    if metadata is not None and not metadata.done():
+        metadata.set_result(False)
+    if sending is not None:
+        await asyncio.wait({sending}, timeout=_DROP_S)
+    # A batch that is to be sent again has left the pending ones, from which its callback takes it off once more.
+    pending = accumulator._pending_batches  # noqa: SLF001
+    pending.update(*accumulator._batches.values())  # noqa: SLF001
+    accumulator.fail_all(KafkaConnectionError("the producer was dropped"))
+    for batch in pending:
+        look_at(batch.future)
+        look_at(batch._drain_waiter)  # noqa: SLF001
+    await _close(client)  # What the sender has connected meanwhile.
+
+
+def look_at(future: asyncio.Future[object]) -> None:
+    """Whoever awaits it is told its error; where nobody does any more, asyncio would tell it as "never retrieved"."""
+    if not future.cancelled():
+        future.exception()
+
+
+async def _close(client: Any) -> None:
+    with suppress(KafkaError, OSError, TimeoutError, UnavailableError), own_cancellations_only():
+        async with asyncio.timeout(_DROP_S):
+            await client.close()
