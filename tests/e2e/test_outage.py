@@ -46,6 +46,7 @@ async def test_a_broker_that_is_restarted_under_load_loses_and_doubles_nothing(
             await around.end()
             await stop_all(bridge)
         await around.check()
+        assert [event for event in bridge.events if "never retrieved" in event["event"]] == []
 
 
 async def test_a_coordinator_that_is_away_for_twenty_seconds_is_waited_for_and_nothing_is_lost_or_doubled(

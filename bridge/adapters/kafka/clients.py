@@ -104,7 +104,7 @@ class Clients:
 
     def transactional_producer(self, transactional_id: str) -> AIOKafkaProducer:
         """A producer for one number of one group; its `start()` fences the one before it."""
-        return AIOKafkaProducer(
+        producer = AIOKafkaProducer(
             transactional_id=transactional_id,
             transaction_timeout_ms=self.options.transaction_timeout_ms,
             acks="all",
@@ -114,6 +114,8 @@ class Clients:
             retry_backoff_ms=20,
             **self._common,
         )
+        producer._message_accumulator._pending_batches = _Pending()  # noqa: SLF001
+        return producer
 
     def idempotent_producer(self, *, compression: str) -> AIOKafkaProducer:
         """A producer that writes each batch once and in order, over retries and broker restarts."""
@@ -130,11 +132,21 @@ class Clients:
         # so at the return of brokers that were away for a minute, though it may stand on the topic already. Private,
         # because there is no option for it; aiokafka is pinned exactly.
         producer._message_accumulator._batch_ttl = _FOR_EVER_S  # noqa: SLF001
+        producer._message_accumulator._pending_batches = _Pending()  # noqa: SLF001
         return producer
 
     def admin(self) -> AIOKafkaAdminClient:
         """A client for topics, groups and committed positions."""
         return AIOKafkaAdminClient(**self._common)
+
+
+class _Pending(set[object]):
+    """The batches that a producer has sent and not heard of.
+
+    aiokafka takes one that is to be sent again off them, and once more where its producer ends meanwhile: a KeyError.
+    """
+
+    remove = set.discard
 
 
 def _compression(name: str) -> str | None:

@@ -100,11 +100,9 @@ async def _drop(producer: AIOKafkaProducer) -> None:
         metadata.set_result(False)
     if sending is not None:
         await asyncio.wait({sending}, timeout=_DROP_S)
-    # A batch that is to be sent again has left the pending ones, from which its callback takes it off once more.
-    pending = accumulator._pending_batches  # noqa: SLF001
-    pending.update(*accumulator._batches.values())  # noqa: SLF001
+    unsent = {*accumulator._pending_batches}.union(*accumulator._batches.values())  # noqa: SLF001
     accumulator.fail_all(KafkaConnectionError("the producer was dropped"))
-    for batch in pending:
+    for batch in unsent:
         look_at(batch.future)
         look_at(batch._drain_waiter)  # noqa: SLF001
     await _close(client)  # What the sender has connected meanwhile.

@@ -71,6 +71,10 @@ class TransactionalWriter:
     async def close(self) -> None:
         """Stops the producer within a few seconds; one that does not end is dropped."""
         await stop_client(self._producer, timeout_s=_STOP_S)
+        # A producer that ends in the middle of a transaction tells so here, too.
+        ended = self._producer._txn_manager._transaction_waiter  # noqa: SLF001
+        if ended is not None and ended.done():
+            look_at(ended)
 
     @asynccontextmanager
     async def _translated(self) -> AsyncIterator[None]:
