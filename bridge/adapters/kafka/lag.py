@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 from bridge.adapters.kafka.clients import Clients
 from bridge.adapters.kafka.committed import committed_positions
 from bridge.adapters.kafka.peek import PEEK_BYTES, records_at
-from bridge.adapters.kafka.start_stop import start_client, stop_client
+from bridge.adapters.kafka.start_stop import own_cancellations_only, start_client, stop_client
 from bridge.adapters.kafka.topics import partitions_of
 from bridge.core.errors import StartError, UnavailableError
 from bridge.core.valve import Lag
@@ -51,7 +51,8 @@ class KafkaLag:
     async def lag(self) -> int | None:
         """The records of `sample`, for whoever needs no more."""
         try:
-            ends, positions = await self._ends_and_positions()
+            with own_cancellations_only():
+                ends, positions = await self._ends_and_positions()
         except (KafkaError, OSError, TimeoutError, UnavailableError, StartError):
             return None
         return max(_records(ends, one) for one in positions)
@@ -63,8 +64,9 @@ class KafkaLag:
         within two seconds.
         """
         try:
-            ends, positions = await self._ends_and_positions()
-            oldest_ms = await self._oldest_ms(_unread(ends, positions))
+            with own_cancellations_only():
+                ends, positions = await self._ends_and_positions()
+                oldest_ms = await self._oldest_ms(_unread(ends, positions))
         except (KafkaError, OSError, TimeoutError, UnavailableError, StartError):
             return None
         return Lag(records=max(_records(ends, one) for one in positions), oldest_ms=oldest_ms)

@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from bridge.adapters.kafka.clients import Clients
 from bridge.adapters.kafka.live import Publisher
 from bridge.adapters.kafka.reader import read
-from bridge.adapters.kafka.start_stop import start_client, stop_client
+from bridge.adapters.kafka.start_stop import own_cancellations_only, start_client, stop_client
 from bridge.core.errors import UnavailableError
 from bridge.core.events.subscriptions import TableReadFailed
 from bridge.core.partitions import partition_of
@@ -135,10 +135,11 @@ class _Reading(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         if self.consumer is None:
             return None
         try:
-            # A poll during a rebalance heeds no timeout of its own.
-            async with asyncio.timeout(self._stuck_after_s):
-                fetched = await self._poll(self.consumer)
-                loaded = await self._look_for_loaded(self.consumer)
+            with own_cancellations_only():
+                # A poll during a rebalance heeds no timeout of its own.
+                async with asyncio.timeout(self._stuck_after_s):
+                    fetched = await self._poll(self.consumer)
+                    loaded = await self._look_for_loaded(self.consumer)
         except (KafkaError, OSError, TimeoutError) as error:
             raise UnavailableError("Kafka", type(error).__name__) from error
         if not fetched and not loaded and not self._was_assigned:
