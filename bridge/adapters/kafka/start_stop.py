@@ -19,10 +19,20 @@ async def start_client(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdm
 
     One that has not started, because its caller was cancelled too, is stopped.
     """
+    starting = asyncio.create_task(_start(client, timeout_s=timeout_s))
+    try:
+        await asyncio.wait({starting})
+    except asyncio.CancelledError:
+        # Cut off between its first connection and the first answer, aiokafka forgets that connection.
+        await asyncio.wait({starting}, timeout=_DROP_S)
+        starting.cancel()
+        await asyncio.wait({starting})
+        look_at(starting)
+        await stop_client(client, timeout_s=_DROP_S)
+        raise
     try:
         with own_cancellations_only():
-            async with asyncio.timeout(timeout_s):
-                await _start(client)
+            starting.result()
     except (KafkaError, OSError, TimeoutError, AssertionError, UnavailableError) as error:
         await stop_client(client, timeout_s=_DROP_S)
         raise UnavailableError("Kafka", f"no answer: {type(error).__name__}") from error
@@ -31,9 +41,10 @@ async def start_client(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdm
         raise
 
 
-async def _start(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient) -> None:
+async def _start(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *, timeout_s: float) -> None:
     start = client.start
-    await start()
+    async with asyncio.timeout(timeout_s):
+        await start()
     # One turn for the tasks that it began: stopped before their first step, they raise CancelledError.
     await asyncio.sleep(0)
     # A broker that was silent for longer than its session is in no metadata, its own neither, until it is registered
@@ -108,7 +119,7 @@ async def _drop(producer: AIOKafkaProducer) -> None:
     await _close(client)  # What the sender has connected meanwhile.
 
 
-def look_at(future: asyncio.Future[object]) -> None:
+def look_at(future: asyncio.Future[Any]) -> None:
     """Whoever awaits it is told its error; where nobody does any more, asyncio would tell it as "never retrieved"."""
     if not future.cancelled():
         future.exception()

@@ -44,7 +44,7 @@ class TransactionalWriter:
         sent: list[asyncio.Future[object]] = []
         try:
             async with self._translated():
-                await self._producer.begin_transaction()
+                await self._begin()
                 await self._send(records, sent)
                 await self._producer.send_offsets_to_transaction(dict(positions), self._group)
                 await asyncio.gather(*sent)
@@ -60,7 +60,7 @@ class TransactionalWriter:
         FencedError. The markers may be written only after the return.
         """
         async with self._translated():
-            await self._producer.begin_transaction()
+            await self._begin()
             # aiokafka, pinned exactly, takes in a partition with its first batch only, and a group with its positions.
             for partition in partitions:
                 self._producer._txn_manager.maybe_add_partition_to_txn(partition)  # noqa: SLF001
@@ -71,7 +71,7 @@ class TransactionalWriter:
     async def close(self) -> None:
         """Stops the producer within a few seconds; one that does not end is dropped."""
         await stop_client(self._producer, timeout_s=_STOP_S)
-        # A producer that ends in the middle of a transaction tells so here, too.
+        # Of a producer that has failed for good there is one more.
         ended = self._producer._txn_manager._transaction_waiter  # noqa: SLF001
         if ended is not None and ended.done():
             look_at(ended)
@@ -87,6 +87,11 @@ class TransactionalWriter:
         except (KafkaError, OSError, TimeoutError, AssertionError) as error:
             # AssertionError: aiokafka's own state machine refuses a step after an error.
             raise TransactionError(f"{type(error).__name__} in {self.transactional_id}") from error
+
+    async def _begin(self) -> None:
+        await self._producer.begin_transaction()
+        # A transaction that fails before its end is told so where nobody waits.
+        self._producer._txn_manager.wait_for_transaction_end().add_done_callback(look_at)  # noqa: SLF001
 
     async def _send(self, records: Sequence[NewRecord], sent: list[asyncio.Future[object]]) -> None:
         by_partition: dict[tuple[str, int], list[NewRecord]] = {}
