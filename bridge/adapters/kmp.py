@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from types import TracebackType
@@ -19,6 +20,7 @@ SEQUENCE_HEADER = "Bridge-Sequence"
 _MAX_BODY_BYTES = 64 * 1024
 # Below the 5 s after which common servers close an idle connection: a POST into a closing one is answered by nobody.
 _KEEPALIVE_EXPIRY_S = 4.0
+_CLOSE_S = 1.0
 # RFC 9110, section 5.6.2 (token) and 11.2 (token68): what may stand as a header's name, and after `Bearer`.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TOKEN_68 = re.compile(r"[A-Za-z0-9._~+/-]+=*")
@@ -92,7 +94,8 @@ class HttpKmp:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._url = httpx.URL(options.endpoint)
-        self._clients = _clients(options, self._url.host)
+        self._new_client = _client_maker(options, self._url.host)
+        self._clients = {self._new_client() for _ in range(options.max_in_flight)}
         # Last in, first out: the connections that are warm are used first, the others may close.
         self._free: asyncio.LifoQueue[httpx.AsyncClient] = asyncio.LifoQueue()
         for client in self._clients:
@@ -127,6 +130,7 @@ class HttpKmp:
     async def _ask(self, method: str, body: bytes, headers: dict[str, str]) -> Answer:
         client = await self._free.get()
         answer: Answer = NoAnswer(cause="timeout", detail=f"no answer within {self._options.timeout_s:g} s")
+        is_cut_off = True
         try:
             async with (
                 asyncio.timeout(self._options.timeout_s),
@@ -135,33 +139,49 @@ class HttpKmp:
                 # The status is the answer, whatever becomes of the body.
                 answer = Answered(status=response.status_code, retry_after=response.headers.get("retry-after"))
                 await _read_off(response)
+            is_cut_off = False
         except TimeoutError:
             return answer
         except httpx.HTTPError as error:
+            is_cut_off = False
             return answer if isinstance(answer, Answered) else NoAnswer(cause="connection", detail=_detail(error))
         finally:
-            self._free.put_nowait(client)
+            if is_cut_off:
+                await self._replace(client)
+            else:
+                self._free.put_nowait(client)
         return answer
 
+    async def _replace(self, client: httpx.AsyncClient) -> None:
+        """Puts a new client in the place of one that was cut off.
 
-def _clients(options: Options, host: str) -> list[httpx.AsyncClient]:
+        Some cancellations leave its one connection in use for ever (seen with httpcore 1.0.9): every later post would
+        wait for it in vain.
+        """
+        fresh = self._new_client()
+        self._clients.add(fresh)
+        self._free.put_nowait(fresh)
+        self._clients.discard(client)
+        with suppress(httpx.HTTPError, OSError, RuntimeError, TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await client.aclose()
+
+
+def _client_maker(options: Options, host: str) -> Callable[[], httpx.AsyncClient]:
     headers = {"user-agent": "bridge"}
     if options.bearer_token:
         headers["authorization"] = f"Bearer {options.bearer_token}"
     verified = httpx.create_ssl_context()  # One for all: loading the authorities takes longer than all the rest.
-    return [
-        httpx.AsyncClient(
-            headers=headers,
-            verify=verified,
-            timeout=None,  # noqa: S113 - the whole of a POST has one deadline, in `_ask`
-            limits=httpx.Limits(max_connections=1, keepalive_expiry=_KEEPALIVE_EXPIRY_S),
-            follow_redirects=False,
-            event_hooks={"response": [_ignore_location]},
-            # A proxy from the environment can't reach this machine's own loopback.
-            trust_env=not _is_loopback(host),
-        )
-        for _ in range(options.max_in_flight)
-    ]
+    return lambda: httpx.AsyncClient(
+        headers=headers,
+        verify=verified,
+        timeout=None,  # noqa: S113 - the whole of a POST has one deadline, in `_ask`
+        limits=httpx.Limits(max_connections=1, keepalive_expiry=_KEEPALIVE_EXPIRY_S),
+        follow_redirects=False,
+        event_hooks={"response": [_ignore_location]},
+        # A proxy from the environment can't reach this machine's own loopback.
+        trust_env=not _is_loopback(host),
+    )
 
 
 async def _ignore_location(response: httpx.Response) -> None:

@@ -1,10 +1,12 @@
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 
 from bridge.adapters.kmp import HttpKmp, Options, faults_of
 from bridge.core.verdict import Answered, NoAnswer
+from bridge.simulator.kmp import KmpSimulator
 from tests.fakes.kmp import LoopbackKmp, loopback_kmp
 
 _CREDENTIAL = "hidden.ABC-123="
@@ -104,6 +106,18 @@ async def test_a_post_that_is_cancelled_frees_its_connection(peer: LoopbackKmp) 
                 await kmp.post(_BODY, idempotency_key="e1", sequence="0/0")
         peer.answer_with(200)
         assert await kmp.post(_BODY, idempotency_key="e1", sequence="0/0") == Answered(status=200)
+
+
+async def test_a_post_that_is_cut_off_at_any_moment_makes_none_after_it_wait() -> None:
+    """To the library a connection may stay in use for ever then: as if the KMP were down, until the next start."""
+    async with KmpSimulator() as simulator:
+        hasty = Options(endpoint=simulator.endpoint, max_in_flight=1, timeout_s=5)
+        async with HttpKmp(hasty) as kmp:
+            for number in range(400):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(number % 100 * 0.00004):
+                        await kmp.post(b"{}", idempotency_key=f"{number}", sequence="0/0")
+            assert isinstance(await kmp.post(b"{}", idempotency_key="last", sequence="0/0"), Answered)
 
 
 async def test_the_probe_reaches_the_endpoint_without_a_post(peer: LoopbackKmp) -> None:
