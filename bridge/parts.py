@@ -58,7 +58,7 @@ class Parts:
             case "tally":
                 inputs = [self._topics.ranked_suggestions, self._topics.suggestion_clicks]
                 state = self._topics.interaction_acceptance
-                outputs = [self._topics.dlq_clicks]
+                outputs = [self._topics.acceptance_exports, self._topics.dlq_clicks]
                 return self._make_hop("tally", inputs, outputs=outputs, state_topic=state, make_hop=self._new_tally)
             case "exporter":
                 return await self._make_exporter(stack)

@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from bridge.adapters.kafka.clients import group_of
 from bridge.adapters.kafka.start_stop import start_client, stop_client
-from bridge.adapters.kafka.take_over import take_over
+from bridge.adapters.kafka.take_over import Endings, take_over
 from bridge.adapters.kafka.transactions import TransactionalWriter
 from bridge.core.records import NewRecord
 from tests.broker import KafkaBroker
@@ -35,7 +35,7 @@ class World:
 
     cluster: Cluster
     admin: AIOKafkaAdminClient
-    endings: dict[str, bool]
+    endings: Endings
 
     @property
     def ranked(self) -> TopicPartition:
@@ -79,7 +79,7 @@ async def world(broker: KafkaBroker, prefix: str) -> AsyncIterator[World]:
     await cluster.create_topics()
     admin = cluster.clients.admin()
     await start_client(admin, timeout_s=30)
-    yield World(cluster=cluster, admin=admin, endings={})
+    yield World(cluster=cluster, admin=admin, endings=Endings())
     await stop_client(admin, timeout_s=5)
 
 

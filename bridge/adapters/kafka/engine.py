@@ -16,6 +16,7 @@ from time import monotonic
 from bridge.adapters.kafka.clients import Clients
 from bridge.adapters.kafka.membership import Membership
 from bridge.adapters.kafka.restore import Plan
+from bridge.adapters.kafka.take_over import Endings
 from bridge.core.budget import Budget
 from bridge.core.budget import Options as BudgetOptions
 from bridge.core.errors import UnavailableError
@@ -55,7 +56,7 @@ class Engine:
         self._watchdog = Watchdog(stuck_after_s=clients.options.stuck_after_s)
         self._budget = budget
         self._budgets: dict[int, Budget] = {}
-        self._endings: dict[str, bool] = {}
+        self._endings = Endings()
 
     async def run(self) -> None:
         """Works until `stop` was called and everything taken is committed. A consumer that fails is made anew."""

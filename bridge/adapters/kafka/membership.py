@@ -1,7 +1,7 @@
 """One consumer in a hop's group: numbers come and go with rebalances, records are fetched and delivered to them."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -15,6 +15,7 @@ from bridge.adapters.kafka.number import OwnedNumber
 from bridge.adapters.kafka.numbers import Numbers
 from bridge.adapters.kafka.restore import Plan, Restored, Restorer
 from bridge.adapters.kafka.start_stop import own_cancellations_only, start_client, stop_client
+from bridge.adapters.kafka.take_over import Endings
 from bridge.adapters.kafka.watch import View, Watch
 from bridge.core.assignment import workable_numbers
 from bridge.core.budget import Budget
@@ -50,7 +51,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
         chance: Callable[[], float],
         watchdog: Watchdog,
         budget_of: Callable[[int], Budget],
-        endings: MutableMapping[str, bool],
+        endings: Endings,
         emit: Emit,
     ) -> None:
         self._options = clients.options

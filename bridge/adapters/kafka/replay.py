@@ -7,7 +7,7 @@ letter is sent twice. The notes count, not the position: letters that were not s
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from math import ceil
@@ -21,7 +21,7 @@ from bridge.adapters.kafka.clients import Clients, group_of
 from bridge.adapters.kafka.committed import committed_positions
 from bridge.adapters.kafka.reader import read
 from bridge.adapters.kafka.start_stop import start_client, stop_client
-from bridge.adapters.kafka.take_over import take_over
+from bridge.adapters.kafka.take_over import Endings, take_over
 from bridge.adapters.kafka.transactions import TransactionalWriter
 from bridge.core.errors import FencedError, StartError, TransactionError, UnavailableError
 from bridge.core.letters import Letter, Place, Selection, letter_of
@@ -110,18 +110,21 @@ class Replay:
 
     async def _replay_all(self, order: Order) -> None:
         if not order.is_dry_run:
-            await take_over(self._writer, self._written(), admin=self._admin, endings={})
+            await take_over(self._writer, await self._left_open(), admin=self._admin, endings=Endings())
         if self._topics.dlq_ingress in order.topics:
             await self._read_last_words()
         for topic in order.topics:
             for number in range(self._topics.partitions):
                 await self._replay(TopicPartition(topic, number), order)
 
-    def _written(self) -> Iterator[TopicPartition]:
-        """Where a replay may have written: to any of them."""
-        for topic in self._topics.names():
-            for number in range(self._topics.partitions):
-                yield TopicPartition(topic, number)
+    async def _left_open(self) -> list[TopicPartition]:
+        """Where a transaction is open, of the replay before this one perhaps: it may have written to any topic."""
+        numbers = range(self._topics.partitions)
+        partitions = [TopicPartition(topic, number) for topic in self._topics.names() for number in numbers]
+        async with asyncio.timeout(_ANSWER_S):
+            stable = await self._reader.end_offsets(partitions)
+            ends = await self._probe.end_offsets(partitions)
+        return [partition for partition in partitions if stable[partition] < ends[partition]]
 
     async def _read_last_words(self) -> None:
         subscriptions = self._topics.interaction_subscriptions

@@ -1,7 +1,7 @@
 """From the assignment of a number to its first record: fence, positions, state, in exactly that order."""
 
 import asyncio
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -13,7 +13,7 @@ from bridge.adapters.kafka.committed import committed_positions
 from bridge.adapters.kafka.outputs import worked_to
 from bridge.adapters.kafka.spans import read_to_end
 from bridge.adapters.kafka.start_stop import start_client, stop_client
-from bridge.adapters.kafka.take_over import take_over
+from bridge.adapters.kafka.take_over import Endings, take_over
 from bridge.adapters.kafka.transactions import TransactionalWriter
 from bridge.core.errors import StartError, UnavailableError
 from bridge.core.events.engine import InputLost
@@ -64,7 +64,7 @@ class Restorer:
         plan: Plan,
         *,
         admin: AIOKafkaAdminClient,
-        endings: MutableMapping[str, bool],
+        endings: Endings,
         clock: Clock,
         emit: Emit,
     ) -> None:

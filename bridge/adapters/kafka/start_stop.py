@@ -1,9 +1,10 @@
 """How Kafka clients start and stop: with a deadline, and nothing of them is left behind."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from time import monotonic
+from typing import Any, TypeAlias, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -12,9 +13,13 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from bridge.core.errors import UnavailableError
 
 _DROP_S = 1.0
+_LOOK_S = 0.01
+
+_T = TypeVar("_T")
+_Client: TypeAlias = AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient
 
 
-async def start_client(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *, timeout_s: float) -> None:
+async def start_client(client: _Client, *, timeout_s: float) -> None:
     """Starts a client; raises UnavailableError if that fails or takes longer than `timeout_s`.
 
     One that has not started, because its caller was cancelled too, is stopped.
@@ -23,12 +28,7 @@ async def start_client(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdm
     try:
         await asyncio.wait({starting})
     except asyncio.CancelledError:
-        # Cut off between its first connection and the first answer, aiokafka forgets that connection.
-        await asyncio.wait({starting}, timeout=_DROP_S)
-        starting.cancel()
-        await asyncio.wait({starting})
-        look_at(starting)
-        await stop_client(client, timeout_s=_DROP_S)
+        await finish(_abandon(client, starting))
         raise
     try:
         with own_cancellations_only():
@@ -41,7 +41,7 @@ async def start_client(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdm
         raise
 
 
-async def _start(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *, timeout_s: float) -> None:
+async def _start(client: _Client, *, timeout_s: float) -> None:
     start = client.start
     async with asyncio.timeout(timeout_s):
         await start()
@@ -49,26 +49,51 @@ async def _start(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClie
     await asyncio.sleep(0)
     # A broker that was silent for longer than its session is in no metadata, its own neither, until it is registered
     # again. Of the clients that begin meanwhile only a producer minds: it raises AssertionError.
-    network = client.client if isinstance(client, AIOKafkaProducer) else client._client  # noqa: SLF001
-    if not network.cluster.brokers():
+    if not _network_of(client).cluster.brokers():
         raise KafkaConnectionError("it knows of no broker")
 
 
-async def stop_client(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *, timeout_s: float) -> bool:
+async def _abandon(client: _Client, starting: asyncio.Task[None]) -> None:
+    """Ends a start that is under way."""
+    give_up_s = monotonic() + _DROP_S
+    # Cut off between its first connection and the first answer, aiokafka forgets that connection.
+    while _network_of(client)._sync_task is None and not starting.done() and monotonic() < give_up_s:  # noqa: SLF001
+        await asyncio.wait({starting}, timeout=_LOOK_S)
+    starting.cancel()
+    await asyncio.wait({starting})
+    look_at(starting)
+    await stop_client(client, timeout_s=_DROP_S)
+
+
+async def stop_client(client: _Client, *, timeout_s: float) -> bool:
     """Stops a client within `timeout_s`; False if it had to be dropped, because some of its stops never end.
 
     A caller that is cancelled meanwhile still waits for it: a client that is half stopped holds its connections.
     """
-    stopping = asyncio.create_task(_stop(client, timeout_s=timeout_s))
-    try:
-        await asyncio.wait({stopping})
-    except asyncio.CancelledError:
-        await asyncio.wait({stopping})
-        raise
-    return stopping.result()
+    return await finish(_stop(client, timeout_s=timeout_s))
 
 
-async def _stop(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *, timeout_s: float) -> bool:
+async def finish(call: Coroutine[Any, Any, _T], *, within_s: float | None = None) -> _T:
+    """The result of a call that must not be cut off: a caller that is cancelled is so once it has ended.
+
+    Or, with `within_s`, that long after it was cancelled.
+    """
+    task, cancelled = asyncio.create_task(call), None
+    while not task.done():
+        try:
+            await asyncio.wait({task}, timeout=None if cancelled is None else within_s)
+            if cancelled is not None:
+                task.cancel()
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        look_at(task)
+        raise cancelled
+    with own_cancellations_only():
+        return task.result()
+
+
+async def _stop(client: _Client, *, timeout_s: float) -> bool:
     stop = client.close if isinstance(client, AIOKafkaAdminClient) else client.stop
     try:
         with own_cancellations_only():
@@ -77,8 +102,15 @@ async def _stop(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClien
     except (KafkaError, OSError, TimeoutError, RuntimeError, UnavailableError):
         if isinstance(client, AIOKafkaProducer):
             await _drop(client)
+        else:
+            await _close(_network_of(client))
         return False
     return True
+
+
+def _network_of(client: _Client) -> Any:
+    # What holds a client's connections and metadata; aiokafka, pinned exactly, has no call for it.
+    return client.client if isinstance(client, AIOKafkaProducer) else client._client  # noqa: SLF001
 
 
 @contextmanager

@@ -2,20 +2,43 @@
 
 import asyncio
 from collections.abc import Iterable, MutableMapping
+from dataclasses import dataclass, field
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from bridge.adapters.kafka.transaction_state import transaction_state
+from bridge.adapters.kafka.start_stop import finish
+from bridge.adapters.kafka.transaction_state import LastTransaction, last_transaction
 from bridge.adapters.kafka.transactions import TransactionalWriter
 from bridge.core.errors import UnavailableError
 
 _ANSWER_S = 10.0
 _AGAIN_S = 0.02
+_FINISH_S = 2.0
 # Kafka's names for the states of a transaction.
 _NEW_PRODUCER = "Empty"
 _COMMITTED = frozenset({"PrepareCommit", "CompleteCommit"})
 _MARKED = frozenset({"CompleteCommit", "CompleteAbort"})
+
+
+@dataclass(slots=True)
+class Endings:
+    """Which producers have begun right after a committed transaction: their start wipes out how it ended."""
+
+    _after_commit: MutableMapping[str, LastTransaction] = field(default_factory=dict)
+
+    def is_committed(self, transactional_id: str, last: LastTransaction) -> bool:
+        """Whether the last transaction was committed; False where nobody knows."""
+        if last.state == _NEW_PRODUCER:
+            return self._after_commit.get(transactional_id) == last
+        return last.state in _COMMITTED
+
+    def starting(self, transactional_id: str, last: LastTransaction) -> None:
+        """A producer is about to start after `last`: it will have the next epoch, if nobody comes between."""
+        if self.is_committed(transactional_id, last):
+            self._after_commit[transactional_id] = last._replace(state=_NEW_PRODUCER, epoch=last.epoch + 1)
+        else:
+            self._after_commit.pop(transactional_id, None)
 
 
 async def take_over(
@@ -23,34 +46,46 @@ async def take_over(
     partitions: Iterable[TopicPartition],
     *,
     admin: AIOKafkaAdminClient,
-    endings: MutableMapping[str, bool],
+    endings: Endings,
 ) -> None:
-    """Starts a writer and writes the markers that the last transaction before it may lack, on all that it writes to.
+    """Starts a writer and writes the markers that the last transaction before it may lack, on these partitions.
 
     Kafka's coordinator (seen with 4.4.0) leaves out partitions that have no leader, as in the orderly stop of their
     only broker, and calls the transaction complete. Its records stay hidden and its positions unheard of, until the
     next marker of the same producer decides about them, whatever that one is: the records would come twice, or never.
 
-    `endings` remembers by transactional id whether a transaction was committed, because the start of a producer wipes
-    that out. Raises UnavailableError, TransactionError or FencedError.
+    Raises UnavailableError, TransactionError or FencedError.
     """
     transactional_id = writer.transactional_id
-    state = await transaction_state(admin, transactional_id, timeout_s=_ANSWER_S)
-    if state not in {_NEW_PRODUCER, ""}:
-        endings[transactional_id] = state in _COMMITTED
-    await writer.start()
-    if not state:
+    last = await last_transaction(admin, transactional_id, timeout_s=_ANSWER_S)
+    if last is None:
+        await writer.start()
         return
     # Without knowledge aborted, and done again: of one that was aborted half might be shown.
-    await writer.mark(partitions, commit=endings.get(transactional_id, False))
-    await _until_marked(admin, transactional_id)
-    endings.pop(transactional_id, None)
+    is_committed = endings.is_committed(transactional_id, last)
+    endings.starting(transactional_id, last)
+    await writer.start()
+    # With another epoch somebody came between, whose transaction this start has aborted.
+    is_committed = is_committed and writer.epoch == last.epoch + 1
+    # Not to be cut off: the next owner would not know any more.
+    await finish(_mark(writer, partitions, admin=admin, commit=is_committed), within_s=_FINISH_S)
+
+
+async def _mark(
+    writer: TransactionalWriter, partitions: Iterable[TopicPartition], *, admin: AIOKafkaAdminClient, commit: bool
+) -> None:
+    await writer.mark(partitions, commit=commit)
+    await _until_marked(admin, writer.transactional_id)
 
 
 async def _until_marked(admin: AIOKafkaAdminClient, transactional_id: str) -> None:
     try:
         async with asyncio.timeout(_ANSWER_S):
-            while await transaction_state(admin, transactional_id, timeout_s=_ANSWER_S) not in _MARKED:
+            while not _is_marked(await last_transaction(admin, transactional_id, timeout_s=_ANSWER_S)):
                 await asyncio.sleep(_AGAIN_S)
     except TimeoutError as error:
         raise UnavailableError("Kafka", f"no markers of {transactional_id}") from error
+
+
+def _is_marked(last: LastTransaction | None) -> bool:
+    return last is not None and last.state in _MARKED

@@ -4,6 +4,7 @@ Fields and version of the request are those of https://kafka.apache.org/protocol
 """
 
 import asyncio
+from typing import NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, for_code
@@ -64,10 +65,20 @@ class _DescribeTransactions(Request[_Struct]):  # type: ignore[misc]
         return request_struct_class([self._transactional_id], {})
 
 
-async def transaction_state(admin: AIOKafkaAdminClient, transactional_id: str, *, timeout_s: float) -> str:
-    """Kafka's name for the state: `Ongoing`, `CompleteCommit`, …; `Empty` after a new producer has started.
+class LastTransaction(NamedTuple):
+    """Kafka's name for its state (`Ongoing`, `CompleteCommit`, …; `Empty` after a start), and whose it is."""
 
-    "" where there was no producer yet, or the broker cannot tell (before Kafka 3.0). Raises UnavailableError.
+    state: str
+    producer_id: int
+    epoch: int
+
+
+async def last_transaction(
+    admin: AIOKafkaAdminClient, transactional_id: str, *, timeout_s: float
+) -> LastTransaction | None:
+    """What the coordinator remembers; raises UnavailableError.
+
+    None where no producer has started yet, or its id has expired, or the broker cannot tell (before Kafka 3.0).
     """
     try:
         async with asyncio.timeout(timeout_s):
@@ -75,7 +86,7 @@ async def transaction_state(admin: AIOKafkaAdminClient, transactional_id: str, *
                 try:
                     return await _ask(admin, transactional_id)
                 except IncompatibleBrokerVersion:
-                    return ""
+                    return None
                 except KafkaError as error:
                     # A coordinator that loads, or a topic of states that is made only now.
                     if not error.retriable:
@@ -85,13 +96,13 @@ async def transaction_state(admin: AIOKafkaAdminClient, transactional_id: str, *
         raise UnavailableError("Kafka", f"no state of {transactional_id}: {type(error).__name__}") from error
 
 
-async def _ask(admin: AIOKafkaAdminClient, transactional_id: str) -> str:
+async def _ask(admin: AIOKafkaAdminClient, transactional_id: str) -> LastTransaction | None:
     coordinator = await admin.find_coordinator(transactional_id, _TRANSACTION_COORDINATOR)
     # Private, because there is no public call; aiokafka is pinned exactly.
     response = await admin._send_request(_DescribeTransactions(transactional_id), coordinator)  # noqa: SLF001
-    code, _, state, *_ = response.states[0]
+    code, _, state, _, _, producer_id, epoch, *_ = response.states[0]
     if code == _TRANSACTIONAL_ID_NOT_FOUND:
-        return ""
+        return None
     if code:
         raise for_code(code)
-    return str(state)
+    return LastTransaction(state, producer_id, epoch)

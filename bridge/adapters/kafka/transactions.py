@@ -9,13 +9,14 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from bridge.adapters.kafka.clients import Clients, transactional_id_of
-from bridge.adapters.kafka.start_stop import look_at, start_client, stop_client
-from bridge.core.errors import FencedError, TransactionError
+from bridge.adapters.kafka.start_stop import look_at, own_cancellations_only, start_client, stop_client
+from bridge.core.errors import FencedError, TransactionError, UnavailableError
 from bridge.core.records import NewRecord
 
 # A producer that has nothing under way stops in milliseconds; one whose broker is away never does, and a stop of the
 # process waits for it after its deadline.
 _STOP_S = 1.0
+_AGAIN_S = 0.005
 
 
 class TransactionalWriter:
@@ -29,8 +30,16 @@ class TransactionalWriter:
         self._group = group
         self._number = number
         self._timeout_s = clients.options.transaction_timeout_ms / 1000
+        # Where the last transaction has written to: the next one ends there, too, should its markers be missing.
+        self._former: Sequence[TopicPartition] = ()
         self.transactional_id = transactional_id_of(group, number)
         self._producer: AIOKafkaProducer = clients.transactional_producer(self.transactional_id)
+
+    @property
+    def epoch(self) -> int:
+        """Of how many producers with this transactional id it is the latest, from 0; known once it has started."""
+        epoch: int = self._producer._txn_manager.producer_epoch  # noqa: SLF001
+        return epoch
 
     async def start(self) -> None:
         """Starts the producer: from now on the former owner of the number is fenced, its open transaction aborted.
@@ -45,6 +54,7 @@ class TransactionalWriter:
         try:
             async with self._translated():
                 await self._begin()
+                self._take_in(self._former)
                 await self._send(records, sent)
                 await self._producer.send_offsets_to_transaction(dict(positions), self._group)
                 await asyncio.gather(*sent)
@@ -61,11 +71,14 @@ class TransactionalWriter:
         """
         async with self._translated():
             await self._begin()
-            # aiokafka, pinned exactly, takes in a partition with its first batch only, and a group with its positions.
-            for partition in partitions:
-                self._producer._txn_manager.maybe_add_partition_to_txn(partition)  # noqa: SLF001
+            self._take_in(partitions)
             while not await self._producer._sender._do_add_offsets_to_txn(self._group):  # noqa: SLF001
                 pass  # It has waited for a moment.
+            while self._producer._txn_manager.partitions_to_add():  # noqa: SLF001
+                await asyncio.sleep(_AGAIN_S)
+            if not self._producer._txn_manager.is_in_transaction():  # noqa: SLF001
+                # Not allowed to write to one of them, say: an abort would go through all the same.
+                await self._producer._txn_manager.wait_for_transaction_end()  # noqa: SLF001
             await (self._producer.commit_transaction() if commit else self._producer.abort_transaction())
 
     async def close(self) -> None:
@@ -80,13 +93,19 @@ class TransactionalWriter:
     async def _translated(self) -> AsyncIterator[None]:
         """A transaction, with the deadline of transactions and our own errors."""
         try:
-            async with asyncio.timeout(self._timeout_s):
-                yield
+            with own_cancellations_only():
+                async with asyncio.timeout(self._timeout_s):
+                    yield
         except ProducerFenced as error:
             raise FencedError(f"the producer of {self.transactional_id} was fenced") from error
-        except (KafkaError, OSError, TimeoutError, AssertionError) as error:
+        except (KafkaError, OSError, TimeoutError, AssertionError, UnavailableError) as error:
             # AssertionError: aiokafka's own state machine refuses a step after an error.
             raise TransactionError(f"{type(error).__name__} in {self.transactional_id}") from error
+
+    def _take_in(self, partitions: Iterable[TopicPartition]) -> None:
+        """Has the transaction end on these partitions, too; aiokafka takes in one with its first batch only."""
+        for partition in partitions:
+            self._producer._txn_manager.maybe_add_partition_to_txn(partition)  # noqa: SLF001
 
     async def _begin(self) -> None:
         await self._producer.begin_transaction()
@@ -98,6 +117,7 @@ class TransactionalWriter:
         for record in records:
             number = self._number if record.partition is None else record.partition
             by_partition.setdefault((record.topic, number), []).append(record)
+        self._former = [TopicPartition(topic, number) for topic, number in by_partition]
         # A second batch of a partition waits until the first has left: the partitions do not wait for one another.
         await asyncio.gather(*(self._send_all(lane, ours, sent) for lane, ours in by_partition.items()))
 
