@@ -1,7 +1,7 @@
 """A transaction that its coordinator completes without all of its markers, as Kafka 4.4.0 does without leaders."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -12,6 +12,7 @@ from bridge.adapters.kafka.clients import group_of
 from bridge.adapters.kafka.start_stop import start_client, stop_client
 from bridge.adapters.kafka.take_over import Endings, take_over
 from bridge.adapters.kafka.transactions import TransactionalWriter
+from bridge.core.errors import TransactionError
 from bridge.core.records import NewRecord
 from tests.broker import KafkaBroker
 from tests.kafka.cluster import Cluster
@@ -83,8 +84,9 @@ async def world(broker: KafkaBroker, prefix: str) -> AsyncIterator[World]:
     await stop_client(admin, timeout_s=5)
 
 
-def leave_out_markers(world: World, writer: TransactionalWriter, *left_out: str) -> None:
-    """The coordinator does not know of these, of `ranked`, `audit` and `positions`, when the next transaction ends."""
+@contextmanager
+def markers_left_out(world: World, writer: TransactionalWriter, *left_out: str) -> Iterator[None]:
+    """In the block, the coordinator does not know of these, of `ranked`, `audit` and `positions`."""
     manager = writer._producer._txn_manager
     bystander = TopicPartition(world.cluster.topics.dlq_ranker, 1)
     ask, unmarked = manager.maybe_add_partition_to_txn, {getattr(world, one) for one in left_out if one != "positions"}
@@ -99,6 +101,8 @@ def leave_out_markers(world: World, writer: TransactionalWriter, *left_out: str)
     manager.maybe_add_partition_to_txn = ask_unless_left_out
     if "positions" in left_out:
         manager._txn_consumer_group = group_of(world.cluster.options, "ranker")
+    yield
+    manager.maybe_add_partition_to_txn = ask
 
 
 LEFT_OUT = pytest.mark.parametrize(
@@ -112,18 +116,40 @@ LEFT_OUT = pytest.mark.parametrize(
 async def test_what_was_committed_counts_once_the_number_is_taken_over(world: World, left_out: tuple[str, ...]) -> None:
     """D2: its records would come twice, or never, by what the next owner does first."""
     async with world.owner() as former:
-        leave_out_markers(world, former, *left_out)
-        await world.write(former, b"list", POSITION)
+        with markers_left_out(world, former, *left_out):
+            await world.write(former, b"list", POSITION)
     async with world.owner():
         assert await world.shown() == ([b"list"], [b"list"], POSITION)
 
 
 @LEFT_OUT
+async def test_the_next_transaction_of_the_same_producer_ends_it_too(world: World, left_out: tuple[str, ...]) -> None:
+    """Though it has nothing to write where the markers are missing."""
+    async with world.owner() as owner:
+        with markers_left_out(world, owner, *left_out):
+            await world.write(owner, b"list", POSITION)
+        await owner.write([], {TopicPartition(world.cluster.topics.raw_suggestions, 1): POSITION + 1})
+        assert await world.shown() == ([b"list"], [b"list"], POSITION + 1)
+
+
+async def test_a_next_transaction_that_is_cut_off_takes_all_of_it_along(world: World) -> None:
+    """Its position, too: so it is done again, and neither lost nor doubled."""
+    async with world.owner() as former:
+        with markers_left_out(world, former, "ranked", "audit", "positions"):
+            await world.write(former, b"list", POSITION)
+        former._producer.commit_transaction = _fail
+        with pytest.raises(TransactionError):
+            await former.write([], {TopicPartition(world.cluster.topics.raw_suggestions, 1): POSITION + 1})
+    async with world.owner():
+        assert await world.shown() == ([], [], None)
+
+
+@LEFT_OUT
 async def test_what_was_aborted_never_counts(world: World, left_out: tuple[str, ...]) -> None:
     async with world.owner() as former:
-        leave_out_markers(world, former, *left_out)
         former._producer.commit_transaction = former._producer.abort_transaction
-        await world.write(former, b"list", POSITION)
+        with markers_left_out(world, former, *left_out):
+            await world.write(former, b"list", POSITION)
     async with world.owner() as owner:
         await world.write(owner, b"again", 1)
         assert await world.shown() == ([b"again"], [b"again"], 1)
@@ -132,8 +158,8 @@ async def test_what_was_aborted_never_counts(world: World, left_out: tuple[str, 
 async def test_a_producer_that_started_and_did_no_more_makes_nothing_forgotten(world: World) -> None:
     """A start wipes out how the transaction before it ended: so that is asked first, and kept in mind."""
     async with world.owner() as former:
-        leave_out_markers(world, former, "ranked", "positions")
-        await world.write(former, b"list", POSITION)
+        with markers_left_out(world, former, "ranked", "positions"):
+            await world.write(former, b"list", POSITION)
     halfway = world.new_writer()
     mark = halfway.mark
     halfway.mark = _fail  # type: ignore[method-assign]
@@ -148,8 +174,8 @@ async def test_a_producer_that_started_and_did_no_more_makes_nothing_forgotten(w
 async def test_what_nobody_knows_the_end_of_is_done_again(world: World) -> None:
     """Of a process that was killed in between."""
     async with world.owner() as former:
-        leave_out_markers(world, former, "ranked", "audit", "positions")
-        await world.write(former, b"list", POSITION)
+        with markers_left_out(world, former, "ranked", "audit", "positions"):
+            await world.write(former, b"list", POSITION)
     forgetful = world.new_writer()
     await forgetful.start()
     await forgetful.close()
