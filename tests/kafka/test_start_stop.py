@@ -1,19 +1,23 @@
 """What clients leave behind."""
 
 import asyncio
+import gc
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.cluster import ClusterMetadata
 
 from bridge.adapters.kafka.clients import Clients
 from bridge.adapters.kafka.start_stop import look_at, start_client, stop_client
-from bridge.core.errors import UnavailableError
+from bridge.adapters.kafka.transactions import TransactionalWriter
+from bridge.core.errors import TransactionError, UnavailableError
+from bridge.core.records import NewRecord
 from tests.broker import KafkaBroker
 from tests.kafka.cluster import Cluster
 
@@ -93,6 +97,51 @@ async def test_a_stop_that_is_cancelled_from_inside_does_not_cancel_whoever_wait
         assert not await stop_client(producer, timeout_s=0.2)
         assert not _is_connected(producer.client)
         await _until_ended(before)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("end", [KafkaBroker.stop, KafkaBroker.kill])
+async def test_producers_whose_broker_goes_away_within_a_transaction_leave_nothing_behind(
+    broker: KafkaBroker, prefix: str, end: Callable[[KafkaBroker], None]
+) -> None:
+    """No task that goes on for ever, no future that nobody looks at, no connection."""
+    cluster = Cluster(broker.bootstrap_servers, prefix, partitions=12, transaction_timeout_ms=2_500)
+    await cluster.create_topics()
+    before, told, ending = asyncio.all_tasks(), list[str](), asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+    counts = Counter[int]()
+    async with asyncio.timeout(90), asyncio.TaskGroup() as tasks:
+        for number in range(12):
+            tasks.create_task(_write_on(cluster, number, ending, counts))
+        for _ in range(2):
+            await _until(lambda: all(counts[number] > 2 for number in range(12)))
+            await asyncio.to_thread(end, broker)
+            await asyncio.to_thread(broker.start)
+            counts.clear()
+        await _until(lambda: all(counts[number] > 2 for number in range(12)))
+        ending.set()
+    gc.collect()
+    assert told == []
+    await _until_ended(before)
+
+
+async def _write_on(cluster: Cluster, number: int, ending: asyncio.Event, counts: Counter[int]) -> None:
+    """One transaction after the other; after a failure with a new producer."""
+    record = NewRecord(topic=cluster.topics.ranked_suggestions, key=b"i", value=b"list")
+    while not ending.is_set():
+        writer = TransactionalWriter(cluster.clients, group=f"{cluster.options.prefix}ranker", number=number)
+        with suppress(TransactionError, UnavailableError):
+            await writer.start()
+            while not ending.is_set():
+                counts[number] += 1
+                position = {TopicPartition(cluster.topics.raw_suggestions, number): counts[number]}
+                await writer.write([record], position)
+        await writer.close()
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    while not holds():
+        await asyncio.sleep(0.05)  # The writers tell nobody.
 
 
 @asynccontextmanager

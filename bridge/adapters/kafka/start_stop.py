@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from time import monotonic
 from typing import Any, TypeAlias, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -13,7 +12,6 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from bridge.core.errors import UnavailableError
 
 _DROP_S = 1.0
-_LOOK_S = 0.01
 
 _T = TypeVar("_T")
 _Client: TypeAlias = AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient
@@ -24,15 +22,10 @@ async def start_client(client: _Client, *, timeout_s: float) -> None:
 
     One that has not started, because its caller was cancelled too, is stopped.
     """
-    starting = asyncio.create_task(_start(client, timeout_s=timeout_s))
-    try:
-        await asyncio.wait({starting})
-    except asyncio.CancelledError:
-        await finish(_abandon(client, starting))
-        raise
     try:
         with own_cancellations_only():
-            starting.result()
+            async with asyncio.timeout(timeout_s):
+                await _start(client)
     except (KafkaError, OSError, TimeoutError, AssertionError, UnavailableError) as error:
         await stop_client(client, timeout_s=_DROP_S)
         raise UnavailableError("Kafka", f"no answer: {type(error).__name__}") from error
@@ -41,28 +34,18 @@ async def start_client(client: _Client, *, timeout_s: float) -> None:
         raise
 
 
-async def _start(client: _Client, *, timeout_s: float) -> None:
-    start = client.start
-    async with asyncio.timeout(timeout_s):
-        await start()
+async def _start(client: _Client) -> None:
+    start, network = client.start, _network_of(client)
+    bootstrap = network.bootstrap
+    # Cut off between its first connection and the first answer, aiokafka forgets that connection.
+    network.bootstrap = lambda: finish(bootstrap(), within_s=_DROP_S)
+    await start()
     # One turn for the tasks that it began: stopped before their first step, they raise CancelledError.
     await asyncio.sleep(0)
     # A broker that was silent for longer than its session is in no metadata, its own neither, until it is registered
     # again. Of the clients that begin meanwhile only a producer minds: it raises AssertionError.
-    if not _network_of(client).cluster.brokers():
+    if not network.cluster.brokers():
         raise KafkaConnectionError("it knows of no broker")
-
-
-async def _abandon(client: _Client, starting: asyncio.Task[None]) -> None:
-    """Ends a start that is under way."""
-    give_up_s = monotonic() + _DROP_S
-    # Cut off between its first connection and the first answer, aiokafka forgets that connection.
-    while _network_of(client)._sync_task is None and not starting.done() and monotonic() < give_up_s:  # noqa: SLF001
-        await asyncio.wait({starting}, timeout=_LOOK_S)
-    starting.cancel()
-    await asyncio.wait({starting})
-    look_at(starting)
-    await stop_client(client, timeout_s=_DROP_S)
 
 
 async def stop_client(client: _Client, *, timeout_s: float) -> bool:
@@ -105,6 +88,8 @@ async def _stop(client: _Client, *, timeout_s: float) -> bool:
         else:
             await _close(_network_of(client))
         return False
+    if isinstance(client, AIOKafkaProducer):
+        _look_at_batches(client)
     return True
 
 
@@ -130,25 +115,35 @@ def own_cancellations_only() -> Iterator[None]:
 
 
 async def _drop(producer: AIOKafkaProducer) -> None:
-    """Ends what a stop that was cut short leaves behind: a sender that would go on, and hold its connections."""
+    """Ends what a stop that was cut short leaves behind: tasks that would go on for ever, and hold connections."""
     # aiokafka, pinned exactly, has no call for this.
-    client, accumulator = producer.client, producer._message_accumulator  # noqa: SLF001
-    sending = None if producer._sender is None else producer._sender.sender_task  # noqa: SLF001
-    if sending is not None:
-        sending.cancel()
+    client, accumulator, sender = producer.client, producer._message_accumulator, producer._sender  # noqa: SLF001
     await _close(client)
-    # The sender waits for its requests; they have failed now, and wait for metadata that nobody asks for any more.
-    metadata = client._md_update_fut  # noqa: SLF001
-    if metadata is not None and not metadata.done():
-        metadata.set_result(False)
-    if sending is not None:
-        await asyncio.wait({sending}, timeout=_DROP_S)
-    unsent = {*accumulator._pending_batches}.union(*accumulator._batches.values())  # noqa: SLF001
+    left = list(_tasks_of(accumulator, sender))
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=_DROP_S)
     accumulator.fail_all(KafkaConnectionError("the producer was dropped"))
-    for batch in unsent:
-        look_at(batch.future)
-        look_at(batch._drain_waiter)  # noqa: SLF001
-    await _close(client)  # What the sender has connected meanwhile.
+    _look_at_batches(producer)
+    await _close(client)  # What they have connected meanwhile.
+
+
+def _tasks_of(*owners: object) -> Iterator[asyncio.Task[Any]]:
+    """The tasks that run a method of these: a sender forgets those that it has begun when it ends."""
+    for task in asyncio.all_tasks():
+        frame = getattr(task.get_coro(), "cr_frame", None)
+        if frame is not None and any(frame.f_locals.get("self") is owner for owner in owners if owner is not None):
+            yield task
+
+
+def _look_at_batches(producer: AIOKafkaProducer) -> None:
+    """A batch that fails tells so twice, once to whoever waits for it to be sent: often to nobody."""
+    accumulator = producer._message_accumulator  # noqa: SLF001
+    for batch in {*accumulator._pending_batches}.union(*accumulator._batches.values()):  # noqa: SLF001
+        for future in (batch.future, batch._drain_waiter):  # noqa: SLF001
+            if future.done():
+                look_at(future)
 
 
 def look_at(future: asyncio.Future[Any]) -> None:
