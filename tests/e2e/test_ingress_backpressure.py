@@ -200,12 +200,12 @@ async def test_shed_holds_the_newest_lists_behind_a_closed_valve_and_tells_the_r
         await one.ingress.until(ValveClosed)
         await one.ingress.until(PauseOverrun)
         await one.ingress.until(FramesShed, lambda _: one.shed > 200)
-        await _open_again(one, prefix)
+        # Before it opens: what is held is at its bound then, so one frame more would be shed for Kafka's sake.
         assert await one.genesys.stop_sending()
+        await _open_again(one, prefix)
         await read_to_the_end(one.cluster, f"{prefix}theirs")
     sheds = await sheds_of(one.cluster)
-    # A third of a second's frames is all that is held: on a busy machine Kafka may be too late for them, too.
-    assert {shed.cause for shed in sheds} - {"queue"} == {"valve"}
+    assert {shed.cause for shed in sheds} == {"valve"}
     assert len(await one.raw()) + sum(shed.frames for shed in sheds) == len(one.genesys.sent)
     assert_in_order(await one.raw())
     line = await frames_line(one.cluster, one.genesys)
