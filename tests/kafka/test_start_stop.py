@@ -18,6 +18,7 @@ from bridge.adapters.kafka.start_stop import look_at, start_client, stop_client
 from bridge.adapters.kafka.transactions import TransactionalWriter
 from bridge.core.errors import TransactionError, UnavailableError
 from bridge.core.records import NewRecord
+from bridge.simulator.times import Changes
 from tests.broker import KafkaBroker
 from tests.kafka.cluster import Cluster
 
@@ -109,23 +110,39 @@ async def test_producers_whose_broker_goes_away_within_a_transaction_leave_nothi
     await cluster.create_topics()
     before, told, ending = asyncio.all_tasks(), list[str](), asyncio.Event()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
-    counts = Counter[int]()
+    begun = Begun()
     async with asyncio.timeout(90), asyncio.TaskGroup() as tasks:
         for number in range(12):
-            tasks.create_task(_write_on(cluster, number, ending, counts))
+            tasks.create_task(_write_on(cluster, number, ending, begun))
         for _ in range(2):
-            await _until(lambda: all(counts[number] > 2 for number in range(12)))
+            await begun.until_each(2)
             await asyncio.to_thread(end, broker)
             await asyncio.to_thread(broker.start)
-            counts.clear()
-        await _until(lambda: all(counts[number] > 2 for number in range(12)))
+            begun.counts.clear()
+        await begun.until_each(2)
         ending.set()
     gc.collect()
     assert told == []
     await _until_ended(before)
 
 
-async def _write_on(cluster: Cluster, number: int, ending: asyncio.Event, counts: Counter[int]) -> None:
+class Begun:
+    """How many transactions were begun on each of twelve numbers."""
+
+    def __init__(self) -> None:
+        self.counts = Counter[int]()
+        self._changes = Changes()
+
+    def one(self, number: int) -> int:
+        self.counts[number] += 1
+        self._changes.tell()
+        return self.counts[number]
+
+    async def until_each(self, more_than: int) -> None:
+        await self._changes.until(lambda: all(self.counts[one] > more_than for one in range(12)), timeout_s=60)
+
+
+async def _write_on(cluster: Cluster, number: int, ending: asyncio.Event, begun: Begun) -> None:
     """One transaction after the other; after a failure with a new producer."""
     record = NewRecord(topic=cluster.topics.ranked_suggestions, key=b"i", value=b"list")
     while not ending.is_set():
@@ -133,15 +150,9 @@ async def _write_on(cluster: Cluster, number: int, ending: asyncio.Event, counts
         with suppress(TransactionError, UnavailableError):
             await writer.start()
             while not ending.is_set():
-                counts[number] += 1
-                position = {TopicPartition(cluster.topics.raw_suggestions, number): counts[number]}
+                position = {TopicPartition(cluster.topics.raw_suggestions, number): begun.one(number)}
                 await writer.write([record], position)
         await writer.close()
-
-
-async def _until(holds: Callable[[], bool]) -> None:
-    while not holds():
-        await asyncio.sleep(0.05)  # The writers tell nobody.
 
 
 @asynccontextmanager
