@@ -27,18 +27,16 @@ class Endings:
 
     _after_commit: MutableMapping[str, LastTransaction] = field(default_factory=dict)
 
-    def is_committed(self, transactional_id: str, last: LastTransaction) -> bool:
-        """Whether the last transaction was committed; False where nobody knows."""
-        if last.state == _NEW_PRODUCER:
-            return self._after_commit.get(transactional_id) == last
-        return last.state in _COMMITTED
+    def begin_after(self, transactional_id: str, last: LastTransaction) -> bool:
+        """Whether the last transaction was committed, False where nobody knows; to be asked right before a start.
 
-    def starting(self, transactional_id: str, last: LastTransaction) -> None:
-        """A producer is about to start after `last`: it will have the next epoch, if nobody comes between."""
-        if self.is_committed(transactional_id, last):
+        The producer that starts will have the next epoch, if nobody comes between.
+        """
+        began = self._after_commit.pop(transactional_id, None)
+        is_committed = last.state in _COMMITTED or last == began
+        if is_committed:
             self._after_commit[transactional_id] = last._replace(state=_NEW_PRODUCER, epoch=last.epoch + 1)
-        else:
-            self._after_commit.pop(transactional_id, None)
+        return is_committed
 
 
 async def take_over(
@@ -62,8 +60,7 @@ async def take_over(
         await writer.start()
         return
     # Without knowledge aborted, and done again: of one that was aborted half might be shown.
-    is_committed = endings.is_committed(transactional_id, last)
-    endings.starting(transactional_id, last)
+    is_committed = endings.begin_after(transactional_id, last)
     await writer.start()
     # With another epoch somebody came between, whose transaction this start has aborted.
     is_committed = is_committed and writer.epoch == last.epoch + 1
