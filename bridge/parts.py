@@ -59,7 +59,14 @@ class Parts:
                 inputs = [self._topics.ranked_suggestions, self._topics.suggestion_clicks]
                 state = self._topics.interaction_acceptance
                 outputs = [self._topics.acceptance_exports, self._topics.dlq_clicks]
-                return self._make_hop("tally", inputs, outputs=outputs, state_topic=state, make_hop=self._new_tally)
+                return self._make_hop(
+                    "tally",
+                    inputs,
+                    outputs=outputs,
+                    moves_on=[self._topics.suggestion_clicks],
+                    state_topic=state,
+                    make_hop=self._new_tally,
+                )
             case "exporter":
                 return await self._make_exporter(stack)
             case _:
@@ -178,6 +185,7 @@ class Parts:
         *,
         outputs: Sequence[str],
         make_hop: Callable[[int], Hop],
+        moves_on: Sequence[str] = (),
         state_topic: str | None = None,
         waits: Callable[[], bool] = lambda: False,
     ) -> Part:
@@ -188,6 +196,7 @@ class Parts:
             audit_topic=self._topics.suggestion_audit,
             make_hop=make_hop,
             outputs=[*outputs, self._topics.suggestion_audit],
+            moves_on=moves_on,
             waits=waits,
             partitions=self._topics.partitions,
         )

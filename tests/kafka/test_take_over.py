@@ -5,10 +5,12 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.conn import AIOKafkaConnection
 
 from bridge.adapters.kafka.clients import group_of
+from bridge.adapters.kafka.restore import Plan, Restorer
 from bridge.adapters.kafka.start_stop import start_client, stop_client
 from bridge.adapters.kafka.take_over import Endings, take_over
 from bridge.adapters.kafka.transactions import TransactionalWriter
@@ -35,6 +37,7 @@ class World:
     """Number 1 of the ranker: what it writes, and what is there for everybody to see."""
 
     cluster: Cluster
+    reader: AIOKafkaConsumer
     admin: AIOKafkaAdminClient
     endings: Endings
 
@@ -46,15 +49,24 @@ class World:
     def audit(self) -> TopicPartition:
         return TopicPartition(self.cluster.topics.suggestion_audit, 1)
 
+    @property
+    def elsewhere(self) -> TopicPartition:
+        return TopicPartition(self.cluster.topics.suggestion_clicks, 0)
+
     @asynccontextmanager
-    async def owner(self) -> AsyncIterator[TransactionalWriter]:
-        """A writer that has taken over the number."""
+    async def owner(self, *left_out: str) -> AsyncIterator[TransactionalWriter]:
+        """A writer that has taken over the number, with some of its own markers left out."""
         writer = self.new_writer()
         try:
-            await take_over(writer, [self.ranked, self.audit], admin=self.admin, endings=self.endings)
+            with markers_left_out(self, writer, *left_out):
+                await self.take_over(writer)
             yield writer
         finally:
             await writer.close()
+
+    async def take_over(self, writer: TransactionalWriter) -> None:
+        written = [self.ranked, self.audit]
+        await take_over(writer, written, reader=self.reader, admin=self.admin, endings=self.endings)
 
     def new_writer(self) -> TransactionalWriter:
         return TransactionalWriter(self.cluster.clients, group=group_of(self.cluster.options, "ranker"), number=1)
@@ -79,14 +91,17 @@ async def world(broker: KafkaBroker, prefix: str) -> AsyncIterator[World]:
     cluster = Cluster(broker.bootstrap_servers, prefix)
     await cluster.create_topics()
     admin = cluster.clients.admin()
-    await start_client(admin, timeout_s=30)
-    yield World(cluster=cluster, admin=admin, endings=Endings())
-    await stop_client(admin, timeout_s=5)
+    reader = cluster.clients.reader()
+    for client in (admin, reader):
+        await start_client(client, timeout_s=30)
+    yield World(cluster=cluster, reader=reader, admin=admin, endings=Endings())
+    for client in (admin, reader):
+        await stop_client(client, timeout_s=5)
 
 
 @contextmanager
 def markers_left_out(world: World, writer: TransactionalWriter, *left_out: str) -> Iterator[None]:
-    """In the block, the coordinator does not know of these, of `ranked`, `audit` and `positions`."""
+    """In the block, the coordinator does not know of these, of `ranked`, `audit`, `elsewhere` and `positions`."""
     manager = writer._producer._txn_manager
     bystander = TopicPartition(world.cluster.topics.dlq_ranker, 1)
     ask, unmarked = manager.maybe_add_partition_to_txn, {getattr(world, one) for one in left_out if one != "positions"}
@@ -98,11 +113,17 @@ def markers_left_out(world: World, writer: TransactionalWriter, *left_out: str) 
         else:
             ask(partition)
 
-    manager.maybe_add_partition_to_txn = ask_unless_left_out
+    async def pretend(group: str) -> bool:
+        manager.consumer_group_added(group)
+        ask(bystander)
+        return True
+
+    sender = writer._producer._sender
+    manager.maybe_add_partition_to_txn, add_group = ask_unless_left_out, sender._do_add_offsets_to_txn
     if "positions" in left_out:
-        manager._txn_consumer_group = group_of(world.cluster.options, "ranker")
+        sender._do_add_offsets_to_txn = pretend
     yield
-    manager.maybe_add_partition_to_txn = ask
+    manager.maybe_add_partition_to_txn, sender._do_add_offsets_to_txn = ask, add_group
 
 
 LEFT_OUT = pytest.mark.parametrize(
@@ -145,6 +166,36 @@ async def test_a_next_transaction_that_is_cut_off_takes_all_of_it_along(world: W
 
 
 @LEFT_OUT
+async def test_after_a_restart_of_its_coordinator_a_producer_ends_it_before_it_begins_the_next(
+    world: World, left_out: tuple[str, ...]
+) -> None:
+    """Some markers were written, some not: a next transaction that is cut off would take along half of it."""
+    async with world.owner() as former:
+        with markers_left_out(world, former, *left_out):
+            await world.write(former, b"list", POSITION)
+        disconnect(former)
+        former._producer.send_offsets_to_transaction = _fail
+        with pytest.raises(TransactionError):
+            await world.write(former, b"next", POSITION + 1)
+    async with world.owner():
+        assert await world.shown() == ([b"list"], [b"list"], POSITION)
+
+
+@LEFT_OUT
+async def test_after_a_restart_of_its_coordinator_a_new_owner_aborts_once_more_what_it_has_aborted(
+    world: World, left_out: tuple[str, ...]
+) -> None:
+    async with world.owner() as former:
+        former._producer.commit_transaction = former._producer.abort_transaction
+        with markers_left_out(world, former, *left_out):
+            await world.write(former, b"list", POSITION)
+    async with world.owner(*left_out) as owner:
+        disconnect(owner)
+        await world.write(owner, b"again", 1)
+        assert await world.shown() == ([b"again"], [b"again"], 1)
+
+
+@LEFT_OUT
 async def test_what_was_aborted_never_counts(world: World, left_out: tuple[str, ...]) -> None:
     async with world.owner() as former:
         former._producer.commit_transaction = former._producer.abort_transaction
@@ -155,17 +206,47 @@ async def test_what_was_aborted_never_counts(world: World, left_out: tuple[str, 
         assert await world.shown() == ([b"again"], [b"again"], 1)
 
 
+async def test_clicks_that_were_moved_to_other_numbers_are_aborted_there_too(world: World) -> None:
+    """They would come twice: hidden until this number moves the next click there, then shown with those moved anew."""
+    clicks = world.cluster.topics.suggestion_clicks
+    moved = NewRecord(topic=clicks, key=b"i", value=b"click", partition=0)
+    positions = {TopicPartition(world.cluster.topics.raw_suggestions, 1): POSITION}
+    former = world.new_writer()
+    await former.start()
+    former._producer.commit_transaction = former._producer.abort_transaction
+    with markers_left_out(world, former, "elsewhere"):
+        await former.write([moved], positions)
+    await former.close()
+    restored = await Restorer(
+        world.cluster.clients,
+        Plan(
+            group=group_of(world.cluster.options, "ranker"),
+            topics=[world.cluster.topics.raw_suggestions],
+            moves_on=[clicks],
+            state_topic=None,
+            audit_topic=world.cluster.topics.suggestion_audit,
+            make_hop=lambda _: None,  # type: ignore[arg-type,return-value]
+            partitions=world.cluster.topics.partitions,
+        ),
+        admin=world.admin,
+        endings=world.endings,
+        clock=lambda: 0,
+        emit=lambda _: None,
+    ).restore(1)
+    await restored.writer.write([moved], positions)
+    await restored.writer.close()
+    assert [record.value for record in await world.cluster.read(clicks)] == [b"click"]
+
+
 async def test_a_producer_that_started_and_did_no_more_makes_nothing_forgotten(world: World) -> None:
     """A start wipes out how the transaction before it ended: so that is asked first, and kept in mind."""
     async with world.owner() as former:
         with markers_left_out(world, former, "ranked", "positions"):
             await world.write(former, b"list", POSITION)
     halfway = world.new_writer()
-    mark = halfway.mark
     halfway.mark = _fail  # type: ignore[method-assign]
     with pytest.raises(InterruptedError):
-        await take_over(halfway, [world.ranked, world.audit], admin=world.admin, endings=world.endings)
-    halfway.mark = mark  # type: ignore[method-assign]
+        await world.take_over(halfway)
     await halfway.close()
     async with world.owner():
         assert await world.shown() == ([b"list"], [b"list"], POSITION)
@@ -181,6 +262,13 @@ async def test_what_nobody_knows_the_end_of_is_done_again(world: World) -> None:
     await forgetful.close()
     async with world.owner():
         assert await world.shown() == ([], [], None)
+
+
+def disconnect(writer: TransactionalWriter) -> None:
+    """From its coordinator, as its restart does."""
+    connection = writer._connection()
+    assert isinstance(connection, AIOKafkaConnection)
+    connection.close()
 
 
 async def _fail(*_: object, **__: object) -> None:

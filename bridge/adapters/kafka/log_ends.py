@@ -44,6 +44,16 @@ async def log_ends(consumer: AIOKafkaConsumer, partitions: Collection[TopicParti
         raise
 
 
+async def left_open(consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> list[TopicPartition]:
+    """The partitions on which a transaction may be open: whose log goes on behind what a read_committed consumer sees.
+
+    The consumer must be one. Raises KafkaError.
+    """
+    stable = await consumer.end_offsets(partitions)
+    ends = await log_ends(consumer, partitions)
+    return [partition for partition in partitions if stable[partition] < ends[partition]]
+
+
 async def _by_leader(client: Any, partitions: Collection[TopicPartition]) -> _Questions:
     for topic in {partition.topic for partition in partitions}:
         client.add_topic(topic)

@@ -110,21 +110,17 @@ class Replay:
 
     async def _replay_all(self, order: Order) -> None:
         if not order.is_dry_run:
-            await take_over(self._writer, await self._left_open(), admin=self._admin, endings=Endings())
+            await take_over(self._writer, self._written_to(), reader=self._reader, admin=self._admin, endings=Endings())
         if self._topics.dlq_ingress in order.topics:
             await self._read_last_words()
         for topic in order.topics:
             for number in range(self._topics.partitions):
                 await self._replay(TopicPartition(topic, number), order)
 
-    async def _left_open(self) -> list[TopicPartition]:
-        """Where a transaction is open, of the replay before this one perhaps: it may have written to any topic."""
+    def _written_to(self) -> list[TopicPartition]:
+        """What the replay before this one may have written to."""
         numbers = range(self._topics.partitions)
-        partitions = [TopicPartition(topic, number) for topic in self._topics.names() for number in numbers]
-        async with asyncio.timeout(_ANSWER_S):
-            stable = await self._reader.end_offsets(partitions)
-            ends = await self._probe.end_offsets(partitions)
-        return [partition for partition in partitions if stable[partition] < ends[partition]]
+        return [TopicPartition(topic, number) for topic in self._topics.names() for number in numbers]
 
     async def _read_last_words(self) -> None:
         subscriptions = self._topics.interaction_subscriptions

@@ -30,9 +30,9 @@ _ANSWER_S = 10.0
 class Plan:
     """What the engine of one hop works on.
 
-    `outputs` are the topics beside the state whose records name the input that they were made from. `waits`: the hop
-    waits for something outside, on purpose. `partitions`: how many its inputs and outputs have; where it is not known,
-    its inputs need only be alike.
+    `outputs` are the topics beside the state whose records name the input that they were made from. `moves_on`: the
+    topics whose records a number may write to other numbers. `waits`: the hop waits for something outside, on purpose.
+    `partitions`: how many its inputs and outputs have; where it is not known, its inputs need only be alike.
     """
 
     group: str
@@ -41,6 +41,7 @@ class Plan:
     audit_topic: str
     make_hop: Callable[[int], Hop]
     outputs: Sequence[str] = ()
+    moves_on: Sequence[str] = ()
     waits: Callable[[], bool] = lambda: False
     partitions: int | None = None
 
@@ -82,31 +83,36 @@ class Restorer:
         commit.
         """
         writer = TransactionalWriter(self._clients, group=self._plan.group, number=number)
+        reader = self._clients.reader()
         try:
-            await take_over(writer, self._written_by(number), admin=self._admin, endings=self._endings)
-            return await self._read(number, writer)
+            await start_client(reader, timeout_s=_ANSWER_S)
+            partitions = self._written_by(number)
+            await take_over(writer, partitions, reader=reader, admin=self._admin, endings=self._endings)
+            return await self._read(number, writer, reader)
         except BaseException:
             await writer.close()
             raise
+        finally:
+            await stop_client(reader, timeout_s=_ANSWER_S)
 
     def _written_by(self, number: int) -> list[TopicPartition]:
         topics = {*self._plan.outputs, self._plan.audit_topic, *filter(None, [self._plan.state_topic])}
-        return [TopicPartition(topic, number) for topic in topics]
+        anywhere = [
+            TopicPartition(topic, other)
+            for topic in self._plan.moves_on
+            for other in range(self._plan.partitions or number + 1)
+        ]
+        return [TopicPartition(topic, number) for topic in topics] + anywhere
 
-    async def _read(self, number: int, writer: TransactionalWriter) -> Restored:
+    async def _read(self, number: int, writer: TransactionalWriter, reader: AIOKafkaConsumer) -> Restored:
         inputs = [TopicPartition(topic, number) for topic in self._plan.topics]
         committed = await committed_positions(self._admin, self._plan.group, inputs, timeout_s=_ANSWER_S)
         hop = self._plan.make_hop(number)
-        reader = self._clients.reader()
-        await start_client(reader, timeout_s=_ANSWER_S)
-        try:
-            state_records, in_state = await self._restore_state(reader, number, hop)
-            in_outputs: Mapping[str, int] = {}
-            if committed.keys() != set(inputs):
-                in_outputs = await worked_to(reader, number, inputs=self._plan.topics, outputs=self._plan.outputs)
-            beginnings, ends = await _bounds(reader, inputs)
-        finally:
-            await stop_client(reader, timeout_s=_ANSWER_S)
+        state_records, in_state = await self._restore_state(reader, number, hop)
+        in_outputs: Mapping[str, int] = {}
+        if committed.keys() != set(inputs):
+            in_outputs = await worked_to(reader, number, inputs=self._plan.topics, outputs=self._plan.outputs)
+        beginnings, ends = await _bounds(reader, inputs)
         starts = {
             partition.topic: self._start(
                 partition,

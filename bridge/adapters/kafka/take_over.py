@@ -1,12 +1,14 @@
 """A producer takes over from the one before it: that one is fenced, and nothing of it is left open."""
 
 import asyncio
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Collection, MutableMapping
 from dataclasses import dataclass, field
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
+from bridge.adapters.kafka.log_ends import left_open
 from bridge.adapters.kafka.start_stop import finish
 from bridge.adapters.kafka.transaction_state import LastTransaction, last_transaction
 from bridge.adapters.kafka.transactions import TransactionalWriter
@@ -41,12 +43,15 @@ class Endings:
 
 async def take_over(
     writer: TransactionalWriter,
-    partitions: Iterable[TopicPartition],
+    partitions: Collection[TopicPartition],
     *,
+    reader: AIOKafkaConsumer,
     admin: AIOKafkaAdminClient,
     endings: Endings,
 ) -> None:
-    """Starts a writer and writes the markers that the last transaction before it may lack, on these partitions.
+    """Starts a writer and writes the markers that the last transaction before it lacks.
+
+    `partitions` are all that it may have written to; `reader` reads what is committed.
 
     Kafka's coordinator (seen with 4.4.0) leaves out partitions that have no leader, as in the orderly stop of their
     only broker, and calls the transaction complete. Its records stay hidden and its positions unheard of, until the
@@ -55,6 +60,9 @@ async def take_over(
     Raises UnavailableError, TransactionError or FencedError.
     """
     transactional_id = writer.transactional_id
+    # Where one has no leader the markers of what the start aborts would be left out, too, and what is known of the last
+    # transaction would be wiped out for nothing.
+    await _still_open(reader, partitions)
     last = await last_transaction(admin, transactional_id, timeout_s=_ANSWER_S)
     if last is None:
         await writer.start()
@@ -65,13 +73,26 @@ async def take_over(
     # With another epoch somebody came between, whose transaction this start has aborted.
     is_committed = is_committed and writer.epoch == last.epoch + 1
     # Not to be cut off: the next owner would not know any more.
-    await finish(_mark(writer, partitions, admin=admin, commit=is_committed), within_s=_FINISH_S)
+    await finish(_mark(writer, partitions, reader=reader, admin=admin, commit=is_committed), within_s=_FINISH_S)
+
+
+async def _still_open(reader: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> list[TopicPartition]:
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            return await left_open(reader, partitions)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise UnavailableError("Kafka", f"no ends of the outputs: {type(error).__name__}") from error
 
 
 async def _mark(
-    writer: TransactionalWriter, partitions: Iterable[TopicPartition], *, admin: AIOKafkaAdminClient, commit: bool
+    writer: TransactionalWriter,
+    partitions: Collection[TopicPartition],
+    *,
+    reader: AIOKafkaConsumer,
+    admin: AIOKafkaAdminClient,
+    commit: bool,
 ) -> None:
-    await writer.mark(partitions, commit=commit)
+    await writer.mark(await _still_open(reader, partitions), commit=commit)
     await _until_marked(admin, writer.transactional_id)
 
 
