@@ -126,6 +126,31 @@ async def test_producers_whose_broker_goes_away_within_a_transaction_leave_nothi
     await _until_ended(before)
 
 
+@pytest.mark.faults
+async def test_positions_whose_writing_is_cut_off_are_told_to_nobody(broker: KafkaBroker, prefix: str) -> None:
+    cluster = Cluster(broker.bootstrap_servers, prefix, transaction_timeout_ms=2_500)
+    await cluster.create_topics()
+    told = list[str]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+    writer = TransactionalWriter(cluster.clients, group=f"{cluster.options.prefix}ranker", number=0)
+    await writer.start()
+    send_offsets = writer._producer.send_offsets_to_transaction
+
+    async def fall_silent(*arguments: Any) -> None:
+        broker.process.send_signal(signal.SIGSTOP)
+        await send_offsets(*arguments)
+
+    writer._producer.send_offsets_to_transaction = fall_silent
+    with pytest.raises(TransactionError):
+        await writer.write([], {TopicPartition(cluster.topics.raw_suggestions, 0): 1})
+    closing = asyncio.create_task(writer.close())
+    await asyncio.sleep(0)  # It waits for the answer that was asked for last.
+    await asyncio.to_thread(broker.kill)
+    await closing
+    gc.collect()
+    assert told == []
+
+
 class Begun:
     """How many transactions were begun on each of twelve numbers."""
 

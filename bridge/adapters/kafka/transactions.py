@@ -79,6 +79,9 @@ class TransactionalWriter:
 
     async def close(self) -> None:
         """Stops the producer within a few seconds; one that does not end is dropped."""
+        # Whoever waited for these positions was cut off.
+        for _, _, written in self._producer._txn_manager._pending_txn_offsets:  # noqa: SLF001
+            written.add_done_callback(look_at)
         await stop_client(self._producer, timeout_s=_STOP_S)
         # Of a producer that has failed for good there is one more.
         ended = self._producer._txn_manager._transaction_waiter  # noqa: SLF001
