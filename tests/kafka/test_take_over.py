@@ -15,7 +15,8 @@ from bridge.adapters.kafka.start_stop import start_client, stop_client
 from bridge.adapters.kafka.take_over import Endings, take_over
 from bridge.adapters.kafka.transactions import TransactionalWriter
 from bridge.core.errors import TransactionError
-from bridge.core.records import NewRecord
+from bridge.core.records import NewRecord, Record
+from bridge.ports import Number
 from tests.broker import KafkaBroker
 from tests.kafka.cluster import Cluster
 
@@ -225,7 +226,7 @@ async def test_clicks_that_were_moved_to_other_numbers_are_aborted_there_too(wor
             moves_on=[clicks],
             state_topic=None,
             audit_topic=world.cluster.topics.suggestion_audit,
-            make_hop=lambda _: None,  # type: ignore[arg-type,return-value]
+            make_hop=lambda _: Idle(),
             partitions=world.cluster.topics.partitions,
         ),
         admin=world.admin,
@@ -262,6 +263,14 @@ async def test_what_nobody_knows_the_end_of_is_done_again(world: World) -> None:
     await forgetful.close()
     async with world.owner():
         assert await world.shown() == ([], [], None)
+
+
+class Idle:
+    """A hop that does nothing."""
+
+    def restore(self, record: Record) -> None: ...
+
+    async def work(self, number: Number) -> None: ...
 
 
 def disconnect(writer: TransactionalWriter) -> None:

@@ -83,15 +83,19 @@ class Restorer:
         commit.
         """
         writer = TransactionalWriter(self._clients, group=self._plan.group, number=number)
-        reader = self._clients.reader()
         try:
-            await start_client(reader, timeout_s=_ANSWER_S)
-            partitions = self._written_by(number)
-            await take_over(writer, partitions, reader=reader, admin=self._admin, endings=self._endings)
-            return await self._read(number, writer, reader)
+            return await self._restore(number, writer)
         except BaseException:
             await writer.close()
             raise
+
+    async def _restore(self, number: int, writer: TransactionalWriter) -> Restored:
+        reader = self._clients.reader()
+        await start_client(reader, timeout_s=_ANSWER_S)
+        try:
+            partitions = self._written_by(number)
+            await take_over(writer, partitions, reader=reader, admin=self._admin, endings=self._endings)
+            return await self._read(number, writer, reader)
         finally:
             await stop_client(reader, timeout_s=_ANSWER_S)
 
