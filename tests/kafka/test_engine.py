@@ -3,8 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.cluster import ClusterMetadata
 
 from bridge.adapters.kafka.engine import Engine
 from bridge.adapters.kafka.restore import Plan
@@ -12,6 +15,7 @@ from bridge.core.events.engine import NumberRestored
 from bridge.core.events.kinds import Event
 from bridge.core.records import NewRecord, Record, positions_header
 from bridge.ports import Number
+from bridge.simulator.times import Changes
 from tests.kafka.cluster import Cluster
 
 pytestmark = pytest.mark.broker
@@ -103,6 +107,27 @@ async def test_every_record_comes_out_once_and_the_position_is_committed(cluster
         assert values(copied) == sent
     assert run.hops[0].count == 100
     assert (await cluster.committed("ranker", cluster.topics.raw_suggestions))[0] == 100
+
+
+async def test_an_idle_hop_asks_for_the_metadata_of_its_own_topics_alone(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a big cluster are so many that reading them, once a minute and client, leaves no time for anything."""
+    cluster.clients._common["metadata_max_age_ms"] = 100
+    asked = list[set[str]]()
+    have_asked, update = Changes(), AIOKafkaClient._metadata_update
+
+    async def look_and_update(client: AIOKafkaClient, metadata: ClusterMetadata, topics: Any) -> Any:
+        asked.append(set(topics or ()))
+        have_asked.tell()
+        return await update(client, metadata, topics)
+
+    monkeypatch.setattr(AIOKafkaClient, "_metadata_update", look_and_update)
+    async with running(cluster) as run:
+        await run.until_restored()
+        await have_asked.until(lambda: len(asked) >= 100, timeout_s=30)
+    assert set() not in asked
+    assert set().union(*asked) <= set(cluster.topics.names())
 
 
 async def test_a_lone_record_is_worked_at_once(cluster: Cluster) -> None:

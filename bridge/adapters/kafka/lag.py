@@ -108,7 +108,7 @@ class KafkaLag:
             self._reader = reader
         if self._admin is None:
             admin = self._clients.admin()
-            await start_client(admin, timeout_s=_TIMEOUT_S)
+            await start_client(admin, timeout_s=_TIMEOUT_S, topics=[self._topic])
             self._admin = admin
         return self._reader, self._admin
 

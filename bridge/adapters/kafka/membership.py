@@ -99,7 +99,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
         clients = (self._consumer, self._probe, self._stable_probe, self._admin)
         try:
             for client in clients:
-                await start_client(client, timeout_s=_START_S)
+                await start_client(client, timeout_s=_START_S, topics=self._plan.topics)
             async with asyncio.TaskGroup() as tasks:
                 self._numbers.open(tasks)
                 watching = tasks.create_task(self._watch.run())

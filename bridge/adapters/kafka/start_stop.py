@@ -1,7 +1,7 @@
 """How Kafka clients start and stop: with a deadline, and nothing of them is left behind."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Collection, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias, TypeVar
 
@@ -17,11 +17,16 @@ _T = TypeVar("_T")
 _Client: TypeAlias = AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient
 
 
-async def start_client(client: _Client, *, timeout_s: float) -> None:
+async def start_client(client: _Client, *, timeout_s: float, topics: Collection[str] = ()) -> None:
     """Starts a client; raises UnavailableError if that fails or takes longer than `timeout_s`.
+
+    Until it is used for a topic a client asks once a minute for the metadata of every topic of its cluster, and reading
+    them holds up everything else. One that lives long is given the `topics` that it is for, which must exist.
 
     One that has not started, because its caller was cancelled too, is stopped.
     """
+    if topics:
+        _network_of(client).set_topics(topics)
     try:
         with own_cancellations_only():
             async with asyncio.timeout(timeout_s):

@@ -59,17 +59,17 @@ async def take_over(
 
     Raises UnavailableError, TransactionError or FencedError.
     """
-    transactional_id = writer.transactional_id
+    transactional_id, topics = writer.transactional_id, {partition.topic for partition in partitions}
     # Where one has no leader the markers of what the start aborts would be left out, too, and what is known of the last
     # transaction would be wiped out for nothing.
     await _still_open(reader, partitions)
     last = await last_transaction(admin, transactional_id, timeout_s=_ANSWER_S)
     if last is None:
-        await writer.start()
+        await writer.start(topics)
         return
     # Without knowledge aborted, and done again: of one that was aborted half might be shown.
     is_committed = endings.begin_after(transactional_id, last)
-    await writer.start()
+    await writer.start(topics)
     # With another epoch somebody came between, whose transaction this start has aborted.
     is_committed = is_committed and writer.epoch == last.epoch + 1
     # Not to be cut off: the next owner would not know any more.

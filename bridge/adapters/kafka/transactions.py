@@ -1,7 +1,7 @@
 """One transactional producer: records and positions in one transaction, or nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -51,12 +51,12 @@ class TransactionalWriter:
         epoch: int = self._producer._txn_manager.producer_epoch  # noqa: SLF001
         return epoch
 
-    async def start(self) -> None:
+    async def start(self, topics: Collection[str] = ()) -> None:
         """Starts the producer: from now on the former owner of the number is fenced, its open transaction aborted.
 
-        Raises UnavailableError.
+        `topics` are those that it will write to. Raises UnavailableError.
         """
-        await start_client(self._producer, timeout_s=self._timeout_s)
+        await start_client(self._producer, timeout_s=self._timeout_s, topics=topics)
 
     async def write(self, records: Sequence[NewRecord], positions: Mapping[TopicPartition, int]) -> None:
         """Writes the records and the group's positions in one transaction; raises TransactionError or FencedError."""
