@@ -179,9 +179,9 @@ _EVERYDAY = re.compile(
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    return not (
-        record.name.startswith("aiokafka") and record.exc_info is None and _EVERYDAY.search(record.getMessage())
-    )
+    # A producer that ends by such an error tells it as unexpected, with a traceback.
+    told = repr(record.exc_info[1]) if record.exc_info else record.getMessage()
+    return not (record.name.startswith("aiokafka") and _EVERYDAY.search(told))
 
 
 def _text_renderer(*, colors: bool) -> Processor:

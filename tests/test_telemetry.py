@@ -175,8 +175,12 @@ def test_libraries_log_warnings_in_the_same_form() -> None:
 def test_what_the_kafka_client_mends_by_itself_is_no_line() -> None:
     stream = io.StringIO()
     _logger(stream)
-    logging.getLogger("aiokafka.producer.sender").warning("Got error produce response: NotEnoughReplicasError")
+    sender = logging.getLogger("aiokafka.producer.sender")
+    sender.warning("Got error produce response: NotEnoughReplicasError")
+    sender.error("Unexpected error in sender routine", exc_info=OSError("KafkaConnectionError('Connection closed')"))
     assert stream.getvalue() == ""
+    sender.error("Unexpected error in sender routine", exc_info=KeyError("one"))
+    assert "KeyError" in stream.getvalue()
     logging.getLogger("httpx").warning("NotEnoughReplicasError")
     assert "NotEnoughReplicasError" in stream.getvalue()
 

@@ -1,8 +1,10 @@
 """A transaction that its coordinator completes without all of its markers, as Kafka 4.4.0 does without leaders."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -127,11 +129,10 @@ def markers_left_out(world: World, writer: TransactionalWriter, *left_out: str) 
     manager.maybe_add_partition_to_txn, sender._do_add_offsets_to_txn = ask, add_group
 
 
-LEFT_OUT = pytest.mark.parametrize(
-    "left_out",
-    [("positions",), ("ranked",), ("ranked", "positions"), ("ranked", "audit"), ("ranked", "audit", "positions")],
-    ids="+".join,
-)
+_RECORDS = [("ranked",), ("ranked", "positions"), ("ranked", "audit"), ("ranked", "audit", "positions")]
+LEFT_OUT = pytest.mark.parametrize("left_out", [("positions",), *_RECORDS], ids="+".join)
+# Positions alone show nothing: those of the next transaction take their place.
+LEFT_OUT_OF_ABORTED = pytest.mark.parametrize("left_out", _RECORDS, ids="+".join)
 
 
 @LEFT_OUT
@@ -182,7 +183,32 @@ async def test_after_a_restart_of_its_coordinator_a_producer_ends_it_before_it_b
         assert await world.shown() == ([b"list"], [b"list"], POSITION)
 
 
-@LEFT_OUT
+async def test_a_producer_that_is_cut_off_while_it_ends_it_once_more_ends_it_all_the_same(world: World) -> None:
+    """The next start would abort what was begun for it, and what was committed with it."""
+    ending, cancelled = asyncio.Event(), asyncio.Event()
+    async with world.owner() as former:
+        with markers_left_out(world, former, "ranked", "positions"):
+            await world.write(former, b"list", POSITION)
+        disconnect(former)
+        end = former._end
+
+        async def tell_and_end(*arguments: Any, **options: Any) -> None:
+            ending.set()
+            await cancelled.wait()
+            await end(*arguments, **options)
+
+        former._end = tell_and_end  # type: ignore[method-assign]
+        writing = asyncio.create_task(world.write(former, b"next", POSITION + 1))
+        await ending.wait()
+        writing.cancel()
+        asyncio.get_running_loop().call_soon(cancelled.set)
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+    async with world.owner():
+        assert await world.shown() == ([b"list"], [b"list"], POSITION)
+
+
+@LEFT_OUT_OF_ABORTED
 async def test_after_a_restart_of_its_coordinator_a_new_owner_aborts_once_more_what_it_has_aborted(
     world: World, left_out: tuple[str, ...]
 ) -> None:
@@ -196,7 +222,7 @@ async def test_after_a_restart_of_its_coordinator_a_new_owner_aborts_once_more_w
         assert await world.shown() == ([b"again"], [b"again"], 1)
 
 
-@LEFT_OUT
+@LEFT_OUT_OF_ABORTED
 async def test_what_was_aborted_never_counts(world: World, left_out: tuple[str, ...]) -> None:
     async with world.owner() as former:
         former._producer.commit_transaction = former._producer.abort_transaction

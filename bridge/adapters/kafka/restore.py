@@ -90,10 +90,9 @@ class Restorer:
             raise
 
     async def _restore(self, number: int, writer: TransactionalWriter) -> Restored:
-        reader = self._clients.reader()
-        await start_client(reader, timeout_s=_ANSWER_S)
+        reader, partitions = self._clients.reader(), self._written_by(number)
+        await start_client(reader, timeout_s=_ANSWER_S, topics={partition.topic for partition in partitions})
         try:
-            partitions = self._written_by(number)
             await take_over(writer, partitions, reader=reader, admin=self._admin, endings=self._endings)
             return await self._read(number, writer, reader)
         finally:

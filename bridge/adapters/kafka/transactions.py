@@ -7,17 +7,18 @@ from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.client import ConnectionGroup, CoordinationType
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from bridge.adapters.kafka.clients import Clients, transactional_id_of
-from bridge.adapters.kafka.start_stop import look_at, own_cancellations_only, start_client, stop_client
+from bridge.adapters.kafka.start_stop import finish, look_at, own_cancellations_only, start_client, stop_client
 from bridge.core.errors import FencedError, TransactionError, UnavailableError
 from bridge.core.records import NewRecord
 
 # A producer that has nothing under way stops in milliseconds; one whose broker is away never does, and a stop of the
 # process waits for it after its deadline.
 _STOP_S = 1.0
+_FINISH_S = 2.0
 _AGAIN_S = 0.005
 
 
@@ -97,8 +98,8 @@ class TransactionalWriter:
                     yield
         except ProducerFenced as error:
             raise FencedError(f"the producer of {self.transactional_id} was fenced") from error
-        except (KafkaError, OSError, TimeoutError, AssertionError, UnavailableError) as error:
-            # AssertionError: aiokafka's own state machine refuses a step after an error.
+        except (KafkaError, OSError, TimeoutError, AssertionError, IllegalOperation, UnavailableError) as error:
+            # AssertionError, IllegalOperation: aiokafka's own state machine refuses a step after an error.
             raise TransactionError(f"{type(error).__name__} in {self.transactional_id}") from error
 
     async def _begin_after_former(self) -> None:
@@ -109,11 +110,13 @@ class TransactionalWriter:
         """
         await self._begin()
         while self._former is not None and self._former.connection is not self._connection():
-            await self._mark(self._former.partitions, commit=self._former.is_committed)
+            # Cut off, it would be aborted by the next start, and what is left of the former one with it.
+            once_more = self._mark(self._former.partitions, commit=self._former.is_committed)
+            await finish(once_more, within_s=_FINISH_S)
             await self._begin()
         if self._former is not None and self._former.is_committed:
-            # Those of a coordinator that was not restarted, and saw no leader, are missing all together: this one ends
-            # there, too, for better or worse.
+            # Those of a coordinator that was not restarted, and saw no leaders, are mostly missing all together: this
+            # one ends there, too, for better or worse.
             self._take_in(self._former.partitions)
 
     async def _begin(self) -> None:
@@ -126,7 +129,7 @@ class TransactionalWriter:
         await self._raise_refused()
 
     def _connection(self) -> object:
-        """That to the coordinator: while it is the same, the coordinator is, too."""
+        """That to the coordinator: while it is the same, the coordinator was not restarted."""
         node = self._producer._sender._coordinators.get(CoordinationType.TRANSACTION)  # noqa: SLF001
         connection = self._producer.client._conns.get((node, ConnectionGroup.COORDINATION))  # noqa: SLF001
         return connection if connection is not None and connection.connected() else object()
