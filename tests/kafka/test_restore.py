@@ -8,22 +8,11 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from bridge.adapters.kafka import restore
-from bridge.adapters.kafka.restore import Plan, Restorer
 from bridge.adapters.kafka.start_stop import start_client, stop_client
-from bridge.adapters.kafka.take_over import Endings
-from bridge.core.records import Record
-from bridge.ports import Number
 from tests.kafka.cluster import Cluster
+from tests.kafka.restoring import restorer_of
 
 pytestmark = pytest.mark.broker
-
-
-class Idle:
-    """A hop that does nothing."""
-
-    def restore(self, record: Record) -> None: ...
-
-    async def work(self, number: Number) -> None: ...
 
 
 async def test_a_number_that_is_taken_away_as_its_restore_ends_leaves_no_producer_open(
@@ -50,19 +39,6 @@ async def test_a_number_that_is_taken_away_as_its_restore_ends_leaves_no_produce
     admin = cluster.clients.admin()
     await start_client(admin, timeout_s=30)
     with pytest.raises(asyncio.CancelledError):
-        await Restorer(
-            cluster.clients,
-            Plan(
-                group=f"{cluster.options.prefix}ranker",
-                topics=[cluster.topics.raw_suggestions],
-                state_topic=None,
-                audit_topic=cluster.topics.suggestion_audit,
-                make_hop=lambda _: Idle(),
-            ),
-            admin=admin,
-            endings=Endings(),
-            clock=lambda: 0,
-            emit=lambda _: None,
-        ).restore(0)
+        await restorer_of(cluster, admin).restore(0)
     await stop_client(admin, timeout_s=5)
     assert [producer._closed for producer in made] == [True]

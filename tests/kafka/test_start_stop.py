@@ -32,6 +32,14 @@ def broker(tmp_path: Path) -> Iterator[KafkaBroker]:
         yield broker
 
 
+@pytest.fixture
+async def told() -> list[str]:
+    """What the loop tells of what nobody looked at."""
+    told = list[str]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+    return told
+
+
 async def test_a_producer_whose_stop_is_cut_short_leaves_nothing_behind(
     broker: KafkaBroker, prefix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -103,13 +111,12 @@ async def test_a_stop_that_is_cancelled_from_inside_does_not_cancel_whoever_wait
 @pytest.mark.faults
 @pytest.mark.parametrize("end", [KafkaBroker.stop, KafkaBroker.kill])
 async def test_producers_whose_broker_goes_away_within_a_transaction_leave_nothing_behind(
-    broker: KafkaBroker, prefix: str, end: Callable[[KafkaBroker], None]
+    broker: KafkaBroker, prefix: str, told: list[str], end: Callable[[KafkaBroker], None]
 ) -> None:
     """No task that goes on for ever, no future that nobody looks at, no connection."""
     cluster = Cluster(broker.bootstrap_servers, prefix, partitions=12, transaction_timeout_ms=2_500)
     await cluster.create_topics()
-    before, told, ending = asyncio.all_tasks(), list[str](), asyncio.Event()
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+    before, ending = asyncio.all_tasks(), asyncio.Event()
     begun = Begun()
     async with asyncio.timeout(90), asyncio.TaskGroup() as tasks:
         for number in range(12):
@@ -127,11 +134,11 @@ async def test_producers_whose_broker_goes_away_within_a_transaction_leave_nothi
 
 
 @pytest.mark.faults
-async def test_positions_whose_writing_is_cut_off_are_told_to_nobody(broker: KafkaBroker, prefix: str) -> None:
+async def test_positions_whose_writing_is_cut_off_are_told_to_nobody(
+    broker: KafkaBroker, prefix: str, told: list[str]
+) -> None:
     cluster = Cluster(broker.bootstrap_servers, prefix, transaction_timeout_ms=2_500)
     await cluster.create_topics()
-    told = list[str]()
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
     writer = TransactionalWriter(cluster.clients, group=f"{cluster.options.prefix}ranker", number=0)
     await writer.start()
     send_offsets = writer._producer.send_offsets_to_transaction

@@ -12,15 +12,14 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import AIOKafkaConnection
 
 from bridge.adapters.kafka.clients import group_of
-from bridge.adapters.kafka.restore import Plan, Restorer
 from bridge.adapters.kafka.start_stop import start_client, stop_client
 from bridge.adapters.kafka.take_over import Endings, take_over
 from bridge.adapters.kafka.transactions import TransactionalWriter
 from bridge.core.errors import TransactionError
-from bridge.core.records import NewRecord, Record
-from bridge.ports import Number
+from bridge.core.records import NewRecord
 from tests.broker import KafkaBroker
 from tests.kafka.cluster import Cluster
+from tests.kafka.restoring import restorer_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults]
 
@@ -212,10 +211,7 @@ async def test_a_producer_that_is_cut_off_while_it_ends_it_once_more_ends_it_all
 async def test_after_a_restart_of_its_coordinator_a_new_owner_aborts_once_more_what_it_has_aborted(
     world: World, left_out: tuple[str, ...]
 ) -> None:
-    async with world.owner() as former:
-        former._producer.commit_transaction = former._producer.abort_transaction
-        with markers_left_out(world, former, *left_out):
-            await world.write(former, b"list", POSITION)
+    await abort(world, *left_out)
     async with world.owner(*left_out) as owner:
         disconnect(owner)
         await world.write(owner, b"again", 1)
@@ -224,10 +220,7 @@ async def test_after_a_restart_of_its_coordinator_a_new_owner_aborts_once_more_w
 
 @LEFT_OUT_OF_ABORTED
 async def test_what_was_aborted_never_counts(world: World, left_out: tuple[str, ...]) -> None:
-    async with world.owner() as former:
-        former._producer.commit_transaction = former._producer.abort_transaction
-        with markers_left_out(world, former, *left_out):
-            await world.write(former, b"list", POSITION)
+    await abort(world, *left_out)
     async with world.owner() as owner:
         await world.write(owner, b"again", 1)
         assert await world.shown() == ([b"again"], [b"again"], 1)
@@ -244,22 +237,8 @@ async def test_clicks_that_were_moved_to_other_numbers_are_aborted_there_too(wor
     with markers_left_out(world, former, "elsewhere"):
         await former.write([moved], positions)
     await former.close()
-    restored = await Restorer(
-        world.cluster.clients,
-        Plan(
-            group=group_of(world.cluster.options, "ranker"),
-            topics=[world.cluster.topics.raw_suggestions],
-            moves_on=[clicks],
-            state_topic=None,
-            audit_topic=world.cluster.topics.suggestion_audit,
-            make_hop=lambda _: Idle(),
-            partitions=world.cluster.topics.partitions,
-        ),
-        admin=world.admin,
-        endings=world.endings,
-        clock=lambda: 0,
-        emit=lambda _: None,
-    ).restore(1)
+    partitions = world.cluster.topics.partitions
+    restored = await restorer_of(world.cluster, world.admin, moves_on=[clicks], partitions=partitions).restore(1)
     await restored.writer.write([moved], positions)
     await restored.writer.close()
     assert [record.value for record in await world.cluster.read(clicks)] == [b"click"]
@@ -291,12 +270,12 @@ async def test_what_nobody_knows_the_end_of_is_done_again(world: World) -> None:
         assert await world.shown() == ([], [], None)
 
 
-class Idle:
-    """A hop that does nothing."""
-
-    def restore(self, record: Record) -> None: ...
-
-    async def work(self, number: Number) -> None: ...
+async def abort(world: World, *left_out: str) -> None:
+    """A list that is written and aborted, with some of the markers left out."""
+    async with world.owner() as former:
+        former._producer.commit_transaction = former._producer.abort_transaction
+        with markers_left_out(world, former, *left_out):
+            await world.write(former, b"list", POSITION)
 
 
 def disconnect(writer: TransactionalWriter) -> None:

@@ -33,13 +33,13 @@ async def test_the_numbers_of_a_topic_that_gains_partitions_are_parked_and_told(
     _look_often_at_topics(monkeypatch)
     cluster, group = traffic.cluster, traffic.cluster.options.prefix + worker
     name: str = getattr(cluster.topics, topic)
+    reason = f"{name} has {PARTITIONS + 2}"
     async with hops_at_work(traffic) as hops:
         await traffic.until_posts(20)
         await cluster.add_partitions(name, total=PARTITIONS + 2)
         for number in range(PARTITIONS + 2):
             # A transaction that was under way may fail first.
-            await hops.until(NumberParked, partial(_is_parked_for, f"{name} has {PARTITIONS + 2}", group, number))
-        reason = f"{name} has {PARTITIONS + 2}"
+            await hops.until(NumberParked, partial(_is_parked_for, reason, group, number))
         await hops.until_condition(group, lambda condition: not condition.is_ready and reason in condition.reason)
     # What was worked before is there once. The books are for topics that have their partitions.
     for written in (cluster.topics.ranked_suggestions, cluster.topics.acceptance_exports):

@@ -31,8 +31,8 @@ class Plan:
     """What the engine of one hop works on.
 
     `outputs` are the topics beside the state whose records name the input that they were made from. `moves_on`: the
-    topics whose records a number may write to other numbers. `waits`: the hop waits for something outside, on purpose.
-    `partitions`: how many its inputs and outputs have; where it is not known, its inputs need only be alike.
+    topics whose records a number may write to any number of `partitions`. `waits`: the hop waits for something outside,
+    on purpose. `partitions`: how many its inputs and outputs have; where it is not known, inputs need only be alike.
     """
 
     group: str
@@ -101,9 +101,7 @@ class Restorer:
     def _written_by(self, number: int) -> list[TopicPartition]:
         topics = {*self._plan.outputs, self._plan.audit_topic, *filter(None, [self._plan.state_topic])}
         anywhere = [
-            TopicPartition(topic, other)
-            for topic in self._plan.moves_on
-            for other in range(self._plan.partitions or number + 1)
+            TopicPartition(topic, other) for topic in self._plan.moves_on for other in range(self._plan.partitions or 0)
         ]
         return [TopicPartition(topic, number) for topic in topics] + anywhere
 

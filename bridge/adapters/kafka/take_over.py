@@ -11,12 +11,11 @@ from aiokafka.errors import KafkaError
 from bridge.adapters.kafka.log_ends import left_open
 from bridge.adapters.kafka.start_stop import finish
 from bridge.adapters.kafka.transaction_state import LastTransaction, last_transaction
-from bridge.adapters.kafka.transactions import TransactionalWriter
+from bridge.adapters.kafka.transactions import FINISH_S, TransactionalWriter
 from bridge.core.errors import UnavailableError
 
 _ANSWER_S = 10.0
 _AGAIN_S = 0.02
-_FINISH_S = 2.0
 # Kafka's names for the states of a transaction.
 _NEW_PRODUCER = "Empty"
 _COMMITTED = frozenset({"PrepareCommit", "CompleteCommit"})
@@ -73,7 +72,7 @@ async def take_over(
     # With another epoch somebody came between, whose transaction this start has aborted.
     is_committed = is_committed and writer.epoch == last.epoch + 1
     # Not to be cut off: the next owner would not know any more.
-    await finish(_mark(writer, partitions, reader=reader, admin=admin, commit=is_committed), within_s=_FINISH_S)
+    await finish(_mark(writer, partitions, reader=reader, admin=admin, commit=is_committed), within_s=FINISH_S)
 
 
 async def _still_open(reader: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> list[TopicPartition]:

@@ -18,8 +18,9 @@ from bridge.core.records import NewRecord
 # A producer that has nothing under way stops in milliseconds; one whose broker is away never does, and a stop of the
 # process waits for it after its deadline.
 _STOP_S = 1.0
-_FINISH_S = 2.0
 _AGAIN_S = 0.005
+# How long markers may still take once whoever waits for them is cut off.
+FINISH_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class TransactionalWriter:
             await asyncio.gather(*(batch for batches in sent.values() for batch in batches))
             await self._end([*sent], commit=True)
 
-    async def mark(self, partitions: Iterable[TopicPartition], *, commit: bool) -> None:
+    async def mark(self, partitions: Sequence[TopicPartition], *, commit: bool) -> None:
         """Ends a transaction that wrote nothing, with a marker on each of these partitions and the group's positions.
 
         It decides about what an earlier transaction of this number has left open there. Raises TransactionError or
@@ -112,7 +113,7 @@ class TransactionalWriter:
         while self._former is not None and self._former.connection is not self._connection():
             # Cut off, it would be aborted by the next start, and what is left of the former one with it.
             once_more = self._mark(self._former.partitions, commit=self._former.is_committed)
-            await finish(once_more, within_s=_FINISH_S)
+            await finish(once_more, within_s=FINISH_S)
             await self._begin()
         if self._former is not None and self._former.is_committed:
             # Those of a coordinator that was not restarted, and saw no leaders, are mostly missing all together: this
@@ -139,8 +140,7 @@ class TransactionalWriter:
         for partition in partitions:
             self._producer._txn_manager.maybe_add_partition_to_txn(partition)  # noqa: SLF001
 
-    async def _mark(self, partitions: Iterable[TopicPartition], *, commit: bool) -> None:
-        partitions = [*partitions]
+    async def _mark(self, partitions: Sequence[TopicPartition], *, commit: bool) -> None:
         self._take_in(partitions)
         while self._producer._txn_manager.partitions_to_add():  # noqa: SLF001
             await asyncio.sleep(_AGAIN_S)
