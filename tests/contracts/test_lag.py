@@ -3,10 +3,9 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from bridge.adapters.kafka.lag import KafkaLag
 from bridge.core.valve import Lag
@@ -60,30 +59,18 @@ class OnKafka(Setting):
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self._topic = cluster.topics.raw_suggestions
-        self._group = f"{cluster.options.prefix}ranker"
-        self.probe = self.kafka_probe = KafkaLag(cluster.clients, topic=self._topic, groups=[self._group])
+        group = f"{cluster.options.prefix}ranker"
+        self.probe = self.kafka_probe = KafkaLag(cluster.clients, topic=self._topic, groups=[group])
 
     async def write(self, count: int) -> None:
         for number in range(2):
             await self.cluster.send(self._topic, *([b"v"] * count), number=number)
 
     async def commit(self, *positions: int) -> None:
-        await self.commit_for(self._group, *positions)
+        await self.commit_for("ranker", *positions)
 
     async def commit_for(self, group: str, *positions: int) -> None:
-        async with self._member(group) as consumer:
-            await consumer.commit({TopicPartition(self._topic, at): one for at, one in enumerate(positions)})
-
-    @asynccontextmanager
-    async def _member(self, group: str) -> AsyncIterator[AIOKafkaConsumer]:
-        consumer = self.cluster.clients.group_consumer(group)
-        await consumer.start()
-        try:
-            # Without a subscription it may commit for a group that has no members.
-            consumer.assign([TopicPartition(self._topic, number) for number in range(2)])
-            yield consumer
-        finally:
-            await consumer.stop()
+        await self.cluster.commit(group, {TopicPartition(self._topic, at): one for at, one in enumerate(positions)})
 
 
 class LagContract:
@@ -140,7 +127,7 @@ class TestOnKafka(LagContract):
 
     async def test_records_of_an_open_transaction_are_not_behind_yet(self, setting: OnKafka) -> None:
         await setting.commit(0, 0)
-        producer = setting.cluster.clients.transactional_producer(f"{setting._group}-writer")
+        producer = setting.cluster.clients.transactional_producer(f"{setting.cluster.options.prefix}writer")
         await producer.start()
         try:
             await producer.begin_transaction()
@@ -160,7 +147,7 @@ class TestOnKafka(LagContract):
         await setting.write(10)
         await setting.commit(8, 10)
         await setting.commit_for("theirs", 10, 7)
-        both = [f"{cluster.options.prefix}ranker", "theirs"]
+        both = [f"{cluster.options.prefix}{name}" for name in ("ranker", "theirs")]
         for groups, records in [(both[:1], 2), (both[1:], 3), (both, 3)]:
             probe = KafkaLag(cluster.clients, topic=cluster.topics.raw_suggestions, groups=groups)
             async with asyncio.timeout(10):

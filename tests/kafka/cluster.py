@@ -95,6 +95,17 @@ class Cluster:
             found = await admin.list_consumer_group_offsets(self.options.prefix + group)
             return {partition.partition: at.offset for partition, at in found.items() if partition.topic == topic}
 
+    async def commit(self, group: str, positions: dict[TopicPartition, int]) -> None:
+        """Commits positions for a group that has no members."""
+        consumer = self.clients.group_consumer(self.options.prefix + group)
+        await consumer.start()
+        try:
+            # Assigned by hand it needs no membership.
+            consumer.assign(list(positions))
+            await consumer.commit(positions)
+        finally:
+            await consumer.stop()
+
     async def until_at_rest(self, *hops: tuple[str, str]) -> None:
         """Returns once the groups have no lag on their topics, each a pair like `("ranker", topic)` (at most 60 s).
 

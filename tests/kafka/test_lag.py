@@ -36,7 +36,7 @@ async def test_a_broker_that_goes_away_is_unknown_until_it_is_back(tmp_path: Pat
         await cluster.create_topics()
         topic = cluster.topics.raw_suggestions
         await cluster.send(topic, b"1", b"2")
-        await _commit(cluster, f"{prefix}ranker", {TopicPartition(topic, 0): 1, TopicPartition(topic, 1): 0})
+        await cluster.commit("ranker", {TopicPartition(topic, 0): 1, TopicPartition(topic, 1): 0})
         probe = KafkaLag(cluster.clients, topic=topic, groups=[f"{prefix}ranker"])
         assert await probe.lag() == 1
         broker.kill()
@@ -48,14 +48,3 @@ async def test_a_broker_that_goes_away_is_unknown_until_it_is_back(tmp_path: Pat
                 pass
         assert lag == 1
         await probe.stop()
-
-
-async def _commit(cluster: Cluster, group: str, positions: dict[TopicPartition, int]) -> None:
-    consumer = cluster.clients.group_consumer(group)
-    await consumer.start()
-    try:
-        # Assigned by hand, it may commit for a group that has no members.
-        consumer.assign(list(positions))
-        await consumer.commit(positions)
-    finally:
-        await consumer.stop()

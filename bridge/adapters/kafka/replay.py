@@ -34,7 +34,6 @@ _ANSWER_S = 30.0
 # A transaction that is open on the topic hides what comes after it, for as long as its timeout: a worker's is 15 s.
 _SILENCE_S = 60.0
 _STOP_S = 5.0
-_AGAIN_S = 0.2
 _POLL_MS = 200
 # One transaction.
 _MAX_LETTERS = 200
@@ -147,25 +146,13 @@ class Replay:
 
     async def _bounds(self, partition: TopicPartition) -> tuple[int, int]:
         """The first letter that may not have been sent back, and the end, what open transactions hide included."""
-        passed = await self._passed(partition)
+        committed = await committed_positions(self._admin, self._group, [partition], timeout_s=_ANSWER_S)
         async with asyncio.timeout(_ANSWER_S):
             begins = await self._probe.beginning_offsets([partition])
             ends = await self._probe.end_offsets([partition])
         # A topic that was made anew may have less than was passed on the former one.
+        passed = committed.get(partition, 0)
         return max(begins[partition], passed if passed <= ends[partition] else 0), ends[partition]
-
-    async def _passed(self, partition: TopicPartition) -> int:
-        """The group's position; the group's coordinator may have to be found, or to load it first."""
-        give_up_s = monotonic() + _ANSWER_S
-        while True:
-            try:
-                found = await committed_positions(self._admin, self._group, [partition], timeout_s=_ANSWER_S)
-            except UnavailableError:
-                if monotonic() > give_up_s:
-                    raise
-                await asyncio.sleep(_AGAIN_S)
-            else:
-                return found.get(partition, 0)
 
     def _take(self, record: Record, sending: "_Sending") -> None:
         if replayed_in(record) is not None:

@@ -3,20 +3,18 @@
 Fields and version of the request are those of https://kafka.apache.org/protocol; it came with KIP-664 (Kafka 3.0).
 """
 
-import asyncio
 from typing import NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, for_code
+from aiokafka.errors import IncompatibleBrokerVersion, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
 
-from bridge.core.errors import UnavailableError
+from bridge.adapters.kafka.coordinators import patiently
 
 # As the protocol numbers them; aiokafka knows neither.
 _TRANSACTION_COORDINATOR = 1
 _TRANSACTIONAL_ID_NOT_FOUND = 105
-_AGAIN_S = 0.05
 
 
 class _Response(Response):  # type: ignore[misc] # aiokafka has no types
@@ -80,26 +78,18 @@ async def last_transaction(
 
     None where no producer has started yet, or its id has expired, or the broker cannot tell (before Kafka 3.0).
     """
-    try:
-        async with asyncio.timeout(timeout_s):
-            while True:
-                try:
-                    return await _ask(admin, transactional_id)
-                except IncompatibleBrokerVersion:
-                    return None
-                except KafkaError as error:
-                    # A coordinator that loads, or a topic of states that is made only now.
-                    if not error.retriable:
-                        raise
-                await asyncio.sleep(_AGAIN_S)
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise UnavailableError("Kafka", f"no state of {transactional_id}: {type(error).__name__}") from error
+    return await patiently(
+        lambda: _ask(admin, transactional_id), about=f"state of {transactional_id}", timeout_s=timeout_s
+    )
 
 
 async def _ask(admin: AIOKafkaAdminClient, transactional_id: str) -> LastTransaction | None:
     coordinator = await admin.find_coordinator(transactional_id, _TRANSACTION_COORDINATOR)
-    # Private, because there is no public call; aiokafka is pinned exactly.
-    response = await admin._send_request(_DescribeTransactions(transactional_id), coordinator)  # noqa: SLF001
+    try:
+        # Private, because there is no public call; aiokafka is pinned exactly.
+        response = await admin._send_request(_DescribeTransactions(transactional_id), coordinator)  # noqa: SLF001
+    except IncompatibleBrokerVersion:
+        return None
     code, _, state, _, _, producer_id, epoch, *_ = response.states[0]
     if code == _TRANSACTIONAL_ID_NOT_FOUND:
         return None

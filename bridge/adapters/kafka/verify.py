@@ -3,11 +3,9 @@
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from time import monotonic
 from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from bridge.adapters.kafka import topics as kafka_topics
@@ -27,7 +25,6 @@ _T = TypeVar("_T")
 
 _ANSWER_S = 30.0
 _STOP_S = 5.0
-_AGAIN_S = 0.2
 # Other tasks of the loop have their turn after so many records, about 5 ms.
 _SLICE_RECORDS = 500
 
@@ -157,7 +154,7 @@ class _Asking:
             for worker, topics in inputs.items():
                 group = group_of(self._clients.options, worker)
                 asked = [one for topic in topics for one in self._partitions(topic)]
-                positions = await _positions(admin, group, asked)
+                positions = await committed_positions(admin, group, asked, timeout_s=_ANSWER_S)
                 if len(positions) < len(asked):
                     missing = len(asked) - len(positions)
                     self._notes.append(
@@ -184,20 +181,6 @@ class _Asking:
 
     def _partitions(self, topic: str) -> Iterator[TopicPartition]:
         return (TopicPartition(topic, number) for number in range(self._topics.partitions))
-
-
-async def _positions(
-    admin: AIOKafkaAdminClient, group: str, partitions: Sequence[TopicPartition]
-) -> Mapping[TopicPartition, int]:
-    """Where a group stands. The first question about any group has a new cluster make the topic of positions."""
-    give_up_s = monotonic() + _ANSWER_S
-    while True:
-        try:
-            return await committed_positions(admin, group, partitions, timeout_s=_ANSWER_S)
-        except UnavailableError:
-            if monotonic() > give_up_s:
-                raise
-            await asyncio.sleep(_AGAIN_S)
 
 
 # -- the books ---------------------------------------------------------------------------------------------------------
