@@ -18,7 +18,7 @@ from tests.kafka.traffic import HOPS, PARTITIONS, Traffic, traffic_on
 
 pytestmark = [pytest.mark.kafka, pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(600)]
 
-_KILLS = times(7, variable="BRIDGE_TEST_KILLS")
+_KILLS = times(20, variable="BRIDGE_TEST_KILLS")
 
 
 @pytest.fixture

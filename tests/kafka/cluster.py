@@ -3,21 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from bridge.adapters.kafka import topics as kafka_topics
 from bridge.adapters.kafka.clients import Clients, Options, group_of, transactional_id_of
+from bridge.adapters.kafka.committed import committed_positions
+from bridge.adapters.kafka.coordinators import patiently
 from bridge.adapters.kafka.start_stop import start_client
 from bridge.core.errors import UnavailableError
 from bridge.core.records import Header, Record
 from bridge.core.topics import Options as TopicOptions
 from bridge.core.topics import Topics, plans_of, topics_of
 from tests.kafka.elections import elect, leaders_of, reassign, replicas_of
+
+_Client = TypeVar("_Client", AIOKafkaConsumer, AIOKafkaAdminClient)
 
 
 class Cluster:
@@ -92,8 +96,11 @@ class Cluster:
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         """The committed position of each number of a topic that has one."""
         async with self._admin() as admin:
-            found = await admin.list_consumer_group_offsets(self.options.prefix + group)
-            return {partition.partition: at.offset for partition, at in found.items() if partition.topic == topic}
+            found = await self._committed(admin, group, topic)
+            return {partition.partition: position for partition, position in found.items()}
+
+    async def _committed(self, admin: AIOKafkaAdminClient, group: str, topic: str) -> dict[TopicPartition, int]:
+        return await committed_positions(admin, self.options.prefix + group, self._partitions(topic), timeout_s=30)
 
     async def commit(self, group: str, positions: dict[TopicPartition, int]) -> None:
         """Commits positions for a group that has no members."""
@@ -123,12 +130,9 @@ class Cluster:
                     await asyncio.sleep(0.05)
 
     async def _is_at_rest(self, admin: AIOKafkaAdminClient, probe: AIOKafkaConsumer, *, group: str, topic: str) -> bool:
-        try:
-            committed = await admin.list_consumer_group_offsets(self.options.prefix + group)
-        except GroupCoordinatorNotAvailableError:
-            return False  # The first question about any group has a new broker make the topic of positions.
+        committed = await self._committed(admin, group, topic)
         ends = await probe.end_offsets(self._partitions(topic))
-        return all(partition in committed and committed[partition].offset >= ends[partition] for partition in ends)
+        return all(partition in committed and committed[partition] >= ends[partition] for partition in ends)
 
     async def has_open_transaction(self, topic: str) -> bool:
         """True while a transaction that has written to the topic is neither committed nor aborted."""
@@ -207,7 +211,7 @@ class Cluster:
 
     @asynccontextmanager
     async def _reader(self, *, isolation: str = "read_committed") -> AsyncIterator[AIOKafkaConsumer]:
-        reader = await self._started_reader(isolation)
+        reader = await _started(lambda: self.clients.reader(isolation_level=isolation))
         try:
             yield reader
         finally:
@@ -215,26 +219,22 @@ class Cluster:
 
     @asynccontextmanager
     async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
-        admin = self.clients.admin()
-        await admin.start()
+        admin = await _started(self.clients.admin)
         try:
             yield admin
         finally:
             await admin.close()
 
-    async def _started_reader(self, isolation: str) -> AIOKafkaConsumer:
-        async with asyncio.timeout(60):
-            while True:
-                reader = self.clients.reader(isolation_level=isolation)
-                with suppress(UnavailableError):  # A broker that was silent until a moment ago.
-                    await start_client(reader, timeout_s=30)
-                    return reader
+
+async def _started(make: Callable[[], _Client]) -> _Client:
+    async with asyncio.timeout(60):
+        while True:
+            client = make()
+            with suppress(UnavailableError):  # A broker that was silent until a moment ago.
+                await start_client(client, timeout_s=30)
+                return client
 
 
 async def _coordinator_of(admin: AIOKafkaAdminClient, name: str, *, kind: int) -> int:
-    while True:
-        # The first question of all has a new cluster make the topic of positions, or of transactions.
-        with suppress(GroupCoordinatorNotAvailableError):
-            found: int = await admin.find_coordinator(name, kind)
-            return found
-        await asyncio.sleep(0.1)
+    found: int = await patiently(lambda: admin.find_coordinator(name, kind), about="coordinator", timeout_s=60)
+    return found
