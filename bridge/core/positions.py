@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from bridge.core.letters import REPLAY_COUNT
 from bridge.core.records import X_SOURCE, Record
 
 
@@ -32,11 +33,17 @@ class Source(NamedTuple):
 def source_in(record: Record, *, number: int) -> Source | None:
     """What an output names as its source; None where it names none of this number.
 
-    A dead letter keeps the headers of the original, so its own, which say where that stood, go first.
+    A dead letter keeps the headers of the original, so its own, which say where that stood, go first. What was sent
+    back from the dead letters was not written by the hop just now.
     """
     headers = dict(record.headers)
     letter = [headers.get(f"__connect.errors.{name}") for name in ("topic", "partition", "offset")]
-    spelled = [one or b"" for one in letter] if all(letter) else (headers.get(X_SOURCE) or b"").split(b"/")
+    if all(letter):
+        spelled = [one or b"" for one in letter]
+    elif REPLAY_COUNT in headers:
+        return None
+    else:
+        spelled = (headers.get(X_SOURCE) or b"").split(b"/")
     try:
         topic, partition, offset = spelled
         return Source(topic.decode(), int(offset)) if int(partition) == number else None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bridge.core.acceptance import REPEAT_WITHIN_MS
+from bridge.core.letters import REPLAY_COUNT
 from bridge.core.records import X_SOURCE, Kind, Record, digest, source_of
 from bridge.core.verify_findings import IDENTITY, RANKED_ORDER, RAW, RETRIEVED, Findings, Once
 from bridge.core.verify_ledger import SOURCE, Equation, Rules
@@ -50,9 +51,11 @@ class RankerBooks:
                 self._findings.repeats += 1
 
     def ranked(self, records: Sequence[Record]) -> None:
-        """Ranked lists."""
+        """Ranked lists; one that was sent back from the dead letters was looked at where it had stood."""
         for record in records:
             headers = dict(record.headers)
+            if REPLAY_COUNT in headers:
+                continue
             offset = self.sources.note(record, headers.get(X_SOURCE), RANKED)
             if offset is None:
                 continue

@@ -19,6 +19,7 @@ from bridge.core.errors import MalformedError
 from bridge.core.partitions import partition_of
 from bridge.core.ranking import RankedList, decode_ranked
 from bridge.core.records import Record, identity_of, positions_of
+from bridge.core.replay import Offsets
 from bridge.core.times import from_rfc3339
 from bridge.core.values import Click, decode_click
 from bridge.core.verify_findings import ACCEPTANCE, Findings
@@ -75,6 +76,8 @@ class Recounting:
         self._number = scope.number
         self._reads_from = scope.reads_from
         self._from_ms = scope.counted_from_ms
+        self._dead_lists = scope.dead.get(scope.topics.ranked_suggestions, Offsets())
+        self._dead_clicks = scope.dead.get(scope.topics.suggestion_clicks, Offsets())
         self._findings = findings
         self._judge = judge
         self._unreadable = unreadable
@@ -95,11 +98,7 @@ class Recounting:
     def lists(self, records: Sequence[Record]) -> None:
         """Takes ranked lists. Lists and clicks come in the order in which they are to be counted."""
         for record in records:
-            try:
-                ranked = decode_ranked(record)
-            except MalformedError:
-                ranked = None
-            self._inputs.append(_List(record.offset, record.timestamp, identity_of(record), ranked))
+            self._inputs.append(_List(record.offset, record.timestamp, identity_of(record), self._list(record)))
 
     def clicks(self, records: Sequence[Record]) -> None:
         """Takes clicks."""
@@ -134,7 +133,17 @@ class Recounting:
         """How many lists, clicks and acceptances were taken and not yet counted or compared."""
         return len(self._inputs) + len(self._states)
 
+    def _list(self, record: Record) -> RankedList | None:
+        if record.offset in self._dead_lists:
+            return None
+        try:
+            return decode_ranked(record)
+        except MalformedError:
+            return None
+
     def _click(self, record: Record) -> Click | None:
+        if record.offset in self._dead_clicks:
+            return None
         try:
             click = decode_click(record)
         except MalformedError:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from bridge.core.replay import Offsets
 from bridge.core.topics import Topics
 
 # Clocks of brokers and workers may be so far apart; and what is made of a record is written after it.
@@ -16,7 +17,8 @@ class Scope:
 
     Topics are read from `reads_from` on. A record from `begins` on must have been worked if it is before `due_before`
     (where its group stands, or less). What was made of records older than `proven_from_ms` may have been deleted since.
-    `counted_from_ms` is from when on lists and clicks are known, None where nothing of them is gone.
+    `counted_from_ms` is from when on lists and clicks are known, None where nothing of them is gone. `dead` are the
+    offsets of lists and clicks that the tally has set aside: they count nothing, whether or not they can be read now.
     """
 
     number: int
@@ -26,6 +28,7 @@ class Scope:
     due_before: Mapping[str, int]
     proven_from_ms: Mapping[str, float]
     counted_from_ms: float | None
+    dead: Mapping[str, Offsets]
 
 
 def topics_read(topics: Topics) -> list[str]:
@@ -58,6 +61,7 @@ def scope_of(
     shortened: Collection[str],
     heads_ms: Mapping[str, int],
     read_from_ms: int | None,
+    dead: Mapping[str, Offsets],
 ) -> Scope:
     """The scope of a number.
 
@@ -81,6 +85,7 @@ def scope_of(
             for source, (results, letters) in made_of.items()
         },
         counted_from_ms=_counted_from_ms(topics_exact(topics), shortened, heads_ms, read_from_ms),
+        dead=dead,
     )
 
 

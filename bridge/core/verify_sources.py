@@ -1,9 +1,10 @@
 """The records of one topic as the books see them: what was made of each, and the words for what is wrong with one."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from bridge.core.records import Record
+from bridge.core.replay import Offsets, Span
 from bridge.core.verify_findings import Findings
 from bridge.core.verify_ledger import SOURCE, Ledger, Rules, complete_of
 from bridge.core.verify_scope import MARGIN_MS, Scope
@@ -179,7 +180,7 @@ class Order:
         self._findings.count(self._line, left=self._count, right=self._count - self._wrong)
 
 
-def letters_in(records: Sequence[Record]) -> Iterator[tuple[Record, bytes, bytes]]:
+def letters_in(records: Iterable[Record]) -> Iterator[tuple[Record, bytes, bytes]]:
     """The dead letters among these, each with its class and where its record had stood: topic/partition/offset.
 
     The notes of replays stand on the same topics.
@@ -190,3 +191,29 @@ def letters_in(records: Sequence[Record]) -> Iterator[tuple[Record, bytes, bytes
         if dlq_class is not None:
             names = ("topic", "partition", "offset")
             yield record, dlq_class, b"/".join(headers.get(f"__connect.errors.{name}") or b"" for name in names)
+
+
+class DeadInputs:
+    """Where the records of a number had stood that were set aside, from their dead letters."""
+
+    def __init__(self, *, number: int) -> None:
+        self._number = b"%d" % number
+        self._spans: dict[str, list[Span]] = {}
+
+    def take(self, letters: Iterable[Record]) -> None:
+        """Takes the next records of the dead-letter topic."""
+        for _, _, origin in letters_in(letters):
+            topic, partition, offset = origin.split(b"/", 2)
+            if partition == self._number and offset.isdigit():
+                self._add(self._spans.setdefault(topic.decode(errors="replace"), []), int(offset))
+
+    def by_topic(self) -> Mapping[str, Offsets]:
+        """The offsets, by the topic that they are of."""
+        return {topic: Offsets(spans) for topic, spans in self._spans.items()}
+
+    def _add(self, spans: list[Span], offset: int) -> None:
+        # A bad release sets aside one after the other: these do not take a span each.
+        if spans and offset == spans[-1][1] + 1:
+            spans[-1] = (spans[-1][0], offset)
+        else:
+            spans.append((offset, offset))

@@ -75,6 +75,22 @@ def test_a_dead_letter_is_made_from_the_original_wherever_that_came_from() -> No
     assert source_in(stored, number=3) == Source("suggestion-clicks", 5)
 
 
+def test_what_was_sent_back_from_the_dead_letters_is_no_news_of_how_far_a_hop_has_worked() -> None:
+    """It stands among the youngest outputs, and was made from an old record."""
+    sent_back = (("x-source", b"raw-suggestions/3/17"), ("x-dlq-replay-count", b"1"))
+    assert source_in(output(*sent_back), number=3) is None
+    died_again = dead_letter(
+        StoredRecord(topic="suggestion-clicks", partition=3, offset=5, headers=sent_back),
+        topic="dlq.clicks",
+        worker="tally",
+        dlq_class="schema",
+        reason="no",
+        stage="click",
+    )
+    stored = StoredRecord(topic="dlq.clicks", partition=3, headers=died_again.headers)
+    assert source_in(stored, number=3) == Source("suggestion-clicks", 5)
+
+
 @pytest.mark.parametrize(
     "headers",
     [

@@ -7,11 +7,15 @@ import msgspec
 import pytest
 
 from bridge.core import acceptance
+from bridge.core.acceptance import decode_acceptance
+from bridge.core.dead_letters import malformed_letter
+from bridge.core.errors import MalformedError
+from bridge.core.letters import REPLAY_COUNT
 from bridge.core.partitions import partition_of
 from bridge.core.records import NewRecord, Record
 from bridge.core.topics import Options, Topics, topics_of
 from bridge.core.verify import Moves, NumberBooks
-from bridge.core.verify_findings import ACCEPTANCE, CLICKS, MOVED, RANKED_ORDER, RAW, RETRIEVED, Findings
+from bridge.core.verify_findings import ACCEPTANCE, CLICKS, MOVED, RANKED_ORDER, RATES, RAW, RETRIEVED, Findings
 from bridge.core.verify_in_step import InStep
 from bridge.core.verify_scope import topics_exact, topics_read
 from tests.fakes.world import (
@@ -133,6 +137,40 @@ def test_an_export_that_was_sent_back_was_counted_before() -> None:
     world.append(NewRecord(topic=export.topic, key=export.key, value=export.value, headers=again))
     world.work()
     assert wrong(checked(world)) == {}
+
+
+@pytest.mark.parametrize("topic", [_ONE.ranked_suggestions, _ONE.suggestion_clicks])
+def test_good_input_that_a_bad_release_of_the_tally_set_aside_balances_before_and_after_it_is_sent_back(
+    topic: str,
+) -> None:
+    world = World(_ONE)
+    world.frame("i-1", 0.9)
+    world.frame("i-1", 0.8)
+    world.rank()
+    world.click("i-1")
+    world.is_misread = lambda record: record.topic == topic
+    world.work()
+    assert wrong(checked(world)) == {}
+    world.is_misread = lambda record: False
+    for record in world.records[topic][:]:
+        again = (*record.headers, (REPLAY_COUNT, b"1"))
+        world.append(NewRecord(topic=topic, key=record.key, value=record.value, headers=again))
+    world.click("i-1", "s1")
+    world.work()
+    assert wrong(checked(world)) == {}
+    last = decode_acceptance(world.records[_ONE.interaction_acceptance][-1])
+    assert (last.retrieved, last.accepted) == (2, 2)
+
+
+def test_input_that_was_counted_though_it_was_set_aside_is_named() -> None:
+    world = World(_ONE)
+    world.frame("i-1", 0.9)
+    world.rank()
+    world.click("i-1")
+    world.work()
+    (counted,) = world.records[_ONE.ranked_suggestions]
+    world.append(malformed_letter(counted, MalformedError("schema", "it is good"), topic=_ONE.dlq_clicks, worker="t"))
+    assert wrong(checked(world)) == {ACCEPTANCE: 1, RATES: 1}
 
 
 # -- input that was lost -----------------------------------------------------------------------------------------------

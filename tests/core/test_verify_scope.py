@@ -18,6 +18,7 @@ def _scope(*shortened: str, read_from_ms: int | None = None, **heads_ms: int) ->
         shortened=[getattr(_TOPICS, name) for name in shortened],
         heads_ms={getattr(_TOPICS, name): at_ms for name, at_ms in heads_ms.items()},
         read_from_ms=read_from_ms,
+        dead={},
     )
 
 

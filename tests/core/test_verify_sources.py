@@ -2,12 +2,14 @@
 
 import pytest
 
+from bridge.core.dead_letters import DLQ_CLASS, malformed_letter
+from bridge.core.errors import MalformedError
 from bridge.core.records import Record, StoredRecord
 from bridge.core.topics import Options, topics_of
 from bridge.core.verify_findings import Findings, Report
 from bridge.core.verify_ledger import SOURCE, Equation, Rules
 from bridge.core.verify_scope import MARGIN_MS, Scope
-from bridge.core.verify_sources import Order, Pairs, Sources, letters_in
+from bridge.core.verify_sources import DeadInputs, Order, Pairs, Sources, letters_in
 
 _TOPICS = topics_of(Options(partitions=1))
 _RAW = _TOPICS.raw_suggestions
@@ -34,6 +36,7 @@ class _Books:
             due_before={_RAW: due_before},
             proven_from_ms={_RAW: proven_from_ms},
             counted_from_ms=None,
+            dead={},
         )
         self.sources = Sources(scope, _RAW, _RULES, self.findings, verdicts=_VERDICT)
         self._made = 0
@@ -199,3 +202,18 @@ def test_notes_among_dead_letters_are_none() -> None:
         ),
     )
     assert list(letters_in([StoredRecord(topic="dlq"), letter])) == [(letter, b"schema", b"t/3/7")]
+
+
+def test_what_was_set_aside_is_known_from_the_letters_of_its_own_number() -> None:
+    dead = DeadInputs(number=3)
+    dead.take(_letter(_RAW, 3, offset) for offset in (5, 6, 7, 20))
+    dead.take([_letter("other", 3, 1), _letter(_RAW, 2, 9), StoredRecord(topic="dlq", headers=((DLQ_CLASS, b"x"),))])
+    found = dead.by_topic()
+    assert [offset for offset in range(30) if offset in found[_RAW]] == [5, 6, 7, 20]
+    assert found.keys() == {_RAW, "other"}
+
+
+def _letter(topic: str, partition: int, offset: int) -> StoredRecord:
+    source = StoredRecord(topic=topic, partition=partition, offset=offset)
+    letter = malformed_letter(source, MalformedError("schema", "no"), topic="dlq", worker="tally")
+    return StoredRecord(topic="dlq", headers=letter.headers)

@@ -17,6 +17,7 @@ from bridge.core.verify import Moves, NumberBooks
 from bridge.core.verify_findings import Findings, Report
 from bridge.core.verify_in_step import InStep
 from bridge.core.verify_scope import Scope, topics_exact, topics_read
+from bridge.core.verify_sources import DeadInputs
 from bridge.workers.ranker import Newer, rank_batch
 from bridge.workers.tally import Step
 
@@ -40,6 +41,7 @@ class World:
         self.at_ms = at_ms
         self.alter: Alter = lambda record: (record,)
         self.refuses: Callable[[str], bool] = lambda interaction: False
+        self.is_misread: Callable[[Record], bool] = lambda record: False
         self._waiting: dict[str, list[Record]] = {name: [] for name in topics.names()}
         self._tallies = Tallies(options or acceptance.Options())
         self._ranking = ranking.Options()
@@ -123,7 +125,7 @@ class World:
         clicks = self.topics.suggestion_clicks
         step = Step(self._tallies, topics=self.topics)
         for record in sorted(records, key=lambda one: (one.timestamp, one.topic == clicks, one.offset)):
-            step.take(record)
+            step.take(msgspec.structs.replace(record, value=b"{") if self.is_misread(record) else record)  # type: ignore[type-var]
         inputs = (self.topics.ranked_suggestions, clicks)
         if records:
             self._write(step.written({topic: self.worked[topic] for topic in inputs}))
@@ -160,6 +162,8 @@ class World:
 
     def scope(self, **fields: Any) -> Scope:
         """All there is, worked as far as the hops have."""
+        dead = DeadInputs(number=self.number)
+        dead.take(self.records[self.topics.dlq_clicks])
         whole: dict[str, Any] = {
             "number": self.number,
             "topics": self.topics,
@@ -168,6 +172,7 @@ class World:
             "due_before": dict(self.worked),
             "proven_from_ms": {},
             "counted_from_ms": None,
+            "dead": dead.by_topic(),
         }
         return Scope(**(whole | fields))
 

@@ -19,6 +19,7 @@ from bridge.core.verify_findings import (
     ACCEPTANCE,
     CLICKS,
     EXPORTED,
+    LISTS,
     MOVED,
     RANKED_ORDER,
     RATES,
@@ -260,6 +261,23 @@ async def test_a_letter_that_is_sent_back_balances(cluster: Cluster) -> None:
     world.work()
     await load(cluster, world, other)
     assert wrong(await _verified(cluster)) == {}
+
+
+async def test_good_lists_that_a_bad_release_has_set_aside_balance_once_they_are_sent_back(cluster: Cluster) -> None:
+    """What was set aside is known before the first list is counted."""
+    world, other = _worlds(cluster.topics)
+    ranked = cluster.topics.ranked_suggestions
+    world.is_misread = lambda record: record.topic == ranked and record.offset % 3 == 0
+    _fill(world)
+    world.is_misread = lambda record: False
+    for dead in world.records[ranked][::3]:
+        headers = (*dead.headers, (REPLAY_COUNT, b"1"))
+        world.append(NewRecord(topic=ranked, key=dead.key, value=dead.value, headers=headers))
+    world.work()
+    await load(cluster, world, other)
+    report = await _verified(cluster)
+    assert wrong(report) == {}
+    assert counts(report, LISTS)[0] > 10
 
 
 async def test_an_open_transaction_is_waited_for_and_an_aborted_one_is_not_there(cluster: Cluster) -> None:

@@ -1,7 +1,7 @@
 """Several topics of one partition number, read in step: committed records only, by one reader for each topic."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from time import monotonic
@@ -60,6 +60,13 @@ class NumberReader:
             cursor.begin(number, spans[topic])
         await self.feed(in_step)
         return in_step
+
+    async def runs(self, topic: str, number: int, span: Span) -> AsyncIterator[Sequence[Record]]:
+        """All records of one topic of a number, run after run; not while a number is begun. Raises UnavailableError."""
+        cursor = self._cursors[topic]
+        cursor.begin(number, span)
+        while records := await cursor.next():
+            yield records
 
     async def feed(self, in_step: InStep) -> None:
         """Feeds the topics that are wanting, up to the ends of their spans. Raises UnavailableError.

@@ -15,11 +15,13 @@ from bridge.adapters.kafka.in_step import NumberReader, Span
 from bridge.adapters.kafka.start_stop import start_client, stop_client
 from bridge.core import acceptance
 from bridge.core.errors import StartError, UnavailableError
+from bridge.core.replay import Offsets
 from bridge.core.topics import Topics
 from bridge.core.verify import Moves, NumberBooks
 from bridge.core.verify_findings import Findings, Report
 from bridge.core.verify_in_step import InStep
 from bridge.core.verify_scope import MARGIN_MS, Scope, scope_of, topics_exact, topics_read
+from bridge.core.verify_sources import DeadInputs
 
 _T = TypeVar("_T")
 
@@ -215,8 +217,9 @@ class _Checking:
         scopes = {}
         for number in range(self._topics.partitions):
             spans = _of(number, self._bounds.spans)
+            dead = await self._dead(reader, spans[self._topics.dlq_clicks], number=number)
             in_step = await reader.begin(number, spans, exact=topics_exact(self._topics))
-            scope = scopes[number] = self._scope(number, in_step)
+            scope = scopes[number] = self._scope(number, in_step, dead)
             books = NumberBooks(scope, self._options, self._findings, self._moves)
             await self._check(books, in_step, reader, spans, number=number)
             books.finish()
@@ -224,6 +227,13 @@ class _Checking:
         self._moves.finish(scopes)
         self._told(Progress(done=self._total, total=self._total, number=self._topics.partitions))
         return self._findings.report(records=self._records)
+
+    async def _dead(self, reader: NumberReader, span: Span, *, number: int) -> Mapping[str, Offsets]:
+        """What the tally has set aside, which must be known before lists and clicks are counted."""
+        dead = DeadInputs(number=number)
+        async for letters in reader.runs(self._topics.dlq_clicks, number, span):
+            dead.take(letters)
+        return dead.by_topic()
 
     async def _check(
         self, books: NumberBooks, in_step: InStep, reader: NumberReader, spans: Mapping[str, Span], *, number: int
@@ -247,7 +257,7 @@ class _Checking:
         until_ms = self._asked.until_ms
         return until_ms is not None and now_ms > until_ms + MARGIN_MS and not books.is_open(now_ms=now_ms)
 
-    def _scope(self, number: int, in_step: InStep) -> Scope:
+    def _scope(self, number: int, in_step: InStep, dead: Mapping[str, Offsets]) -> Scope:
         since = self._asked.since_ms
         return scope_of(
             number,
@@ -258,6 +268,7 @@ class _Checking:
             shortened=[one.topic for one in self._bounds.shortened if one.partition == number],
             heads_ms=in_step.heads_ms(),
             read_from_ms=None if since is None else since - MARGIN_MS,
+            dead=dead,
         )
 
 
