@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bridge.adapters.kafka.verify import Asked, Progress
+    from bridge.core.letters import Place
     from bridge.core.verify_findings import Report
     from bridge.settings import Settings
 
@@ -22,14 +23,24 @@ _GC_EVERY = (100_000, 50, 100)
 
 _TIME_HELP = "A time (RFC 3339), or so long ago: 90s, 30m, 2h, 7d."
 
+_PLACE_HELP = "TOPIC/PARTITION/OFFSET; only that partition number is looked at."
+
 
 def verify(
     context: typer.Context,
+    *,
     since: Annotated[
         str | None, typer.Option("--since", metavar="TIME", help=f"Only records from then on. {_TIME_HELP}")
     ] = None,
     until: Annotated[
         str | None, typer.Option("--until", metavar="TIME", help=f"Only records before then. {_TIME_HELP}")
+    ] = None,
+    first: Annotated[
+        str | None,
+        typer.Option("--from", metavar="PLACE", help=f"Only since that record was written. {_PLACE_HELP}"),
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", metavar="PLACE", help="Only until that record was written; the same.")
     ] = None,
     offenders: Annotated[int, typer.Option("--offenders", metavar="N", min=1, help="Name the first N of them.")] = 20,
     as_json: Json = False,
@@ -45,7 +56,14 @@ def verify(
     from bridge.adapters.kafka.verify import Asked
 
     settings = settings_of(context)
-    asked = Asked(since_ms=_moment(since, "--since"), until_ms=_moment(until, "--until"), max_offenders=offenders)
+    asked = Asked(
+        since_ms=_moment(since, "--since"),
+        until_ms=_moment(until, "--until"),
+        first=_place(settings, first, "--from"),
+        last=_place(settings, last, "--to"),
+        max_offenders=offenders,
+    )
+    _refuse_contradictions(asked)
     gc.set_threshold(*_GC_EVERY)
     started_s = time.monotonic()
     with _progress(Console(stderr=True)) as told:
@@ -65,6 +83,37 @@ def _moment(spelled: str | None, option: str) -> int | None:
         return None if spelled is None else moment_of(spelled, now_ms=time.time_ns() // 1_000_000)
     except ValueError:
         raise typer.BadParameter("must be like 2026-01-05T10:00:00Z, 90s, 2h or 7d", param_hint=option) from None
+
+
+def _place(settings: "Settings", spelled: str | None, option: str) -> "Place | None":
+    """A place on one of the topics that are looked at, which may be named with its prefix or without."""
+    from dataclasses import replace
+
+    from bridge.core.letters import place_of
+    from bridge.core.topics import topics_of
+    from bridge.core.verify_scope import topics_read
+
+    if spelled is None:
+        return None
+    try:
+        place = place_of(spelled)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}: {spelled}", param_hint=option) from None
+    topics = topics_of(settings.topics, prefix=settings.kafka.prefix)
+    name = place.topic if place.topic in topics_read(topics) else settings.kafka.prefix + place.topic
+    if name not in topics_read(topics) or place.partition >= topics.partitions:
+        raise typer.BadParameter(f"no such partition: {place.topic}/{place.partition}", param_hint=option)
+    return replace(place, topic=name)
+
+
+def _refuse_contradictions(asked: "Asked") -> None:
+    first, last = asked.first, asked.last
+    if first is not None and asked.since_ms is not None:
+        raise typer.BadParameter("is one beginning too many beside --since", param_hint="--from")
+    if last is not None and asked.until_ms is not None:
+        raise typer.BadParameter("is one end too many beside --until", param_hint="--to")
+    if first is not None and last is not None and first.partition != last.partition:
+        raise typer.BadParameter("must be of the same partition number as --from", param_hint="--to")
 
 
 async def _verify(settings: "Settings", asked: "Asked", told: "Callable[[Progress], None]") -> "Report":

@@ -51,8 +51,12 @@ class Moves:
         else:
             self._findings.count(MOVED, left=1, right=1)
 
-    def finish(self, scopes: Mapping[int, Scope]) -> None:
-        """Names those of which only one half is there."""
+    def finish(self, scopes: Mapping[int, Scope], *, partitions: int) -> None:
+        """Names those of which only one half is there; of `partitions` numbers, those of `scopes` were looked at."""
+        if len(scopes) < partitions:
+            self._findings.count(MOVED, left=len(self._told), right=len(self._come))
+            self._findings.count(MOVED, unproven=len(self._told) + len(self._come))
+            return
         for source, record in self._told.items():
             self._judge(source, record, scopes, left=1, right=0, what="the click that it moved is not there")
         for source, record in self._come.items():

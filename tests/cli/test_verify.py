@@ -54,6 +54,23 @@ def test_what_is_worth_knowing_is_told() -> None:
     assert "2 raw records came twice within 30 s" in _printed(_report(repeats=True))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--from", "raw-suggestions/3"], "no TOPIC/PARTITION/OFFSET"),
+        (["--from", "nowhere/3/17"], "no such partition: nowhere/3"),
+        (["--to", "raw-suggestions/12/17"], "no such partition: raw-suggestions/12"),
+        (["--from", "raw-suggestions/3/17", "--to", "raw-suggestions/4/20"], "same partition number"),
+        (["--from", "raw-suggestions/3/17", "--since", "1h"], "one beginning too many"),
+        (["--to", "raw-suggestions/3/17", "--until", "1h"], "one end too many"),
+    ],
+)
+def test_places_that_are_none_or_contradict_each_other_are_refused(arguments: list[str], told: str) -> None:
+    done = bridge("verify", *arguments)
+    assert done.code == 2
+    assert told in " ".join(done.stderr.split())
+
+
 @pytest.mark.parametrize("option", ["--since", "--until"])
 def test_a_time_that_is_none_is_refused(option: str) -> None:
     done = bridge("verify", option, "yesterday")

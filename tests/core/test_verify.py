@@ -102,6 +102,13 @@ def test_one_that_was_moved_before_the_range_is_nobodys_business() -> None:
     assert counts(report, MOVED) == (0, 0, 0, 0)
 
 
+def test_moves_between_numbers_of_which_not_all_are_looked_at_cannot_be_proven() -> None:
+    wrongly, rightly = _moving()
+    for world, sides in ((wrongly, (1, 0)), (rightly, (0, 1))):
+        report = checked(world, partitions=2)
+        assert (wrong(report), counts(report, MOVED)) == ({}, (*sides, 0, 1))
+
+
 @pytest.mark.parametrize("source", [b"suggestion-clicks/9/0", b"suggestion-clicks/x/0", b"suggestion-clicks/0/x"])
 def test_a_click_that_says_that_it_came_from_nowhere_is_named(source: bytes) -> None:
     world = World(_ONE)
@@ -325,7 +332,7 @@ def test_one_fault_of_each_kind_is_found_in_a_million_records() -> None:
             largest = max(largest, books.open)
         books.finish()
         scopes[number] = stream.scope
-    moves.finish(scopes)
+    moves.finish(scopes, partitions=len(scopes))
     report = findings.report(records=records)
     assert report.records > 1_000_000
     assert largest < 2_000, "what is held is what is open"

@@ -177,8 +177,10 @@ class World:
         return Scope(**(whole | fields))
 
 
-def checked(*worlds: World, options: acceptance.Options | None = None, **fields: Any) -> Report:
-    """What the books say of these numbers."""
+def checked(
+    *worlds: World, options: acceptance.Options | None = None, partitions: int | None = None, **fields: Any
+) -> Report:
+    """What the books say of these numbers, of so many there are."""
     findings = Findings(max_offenders=20)
     moves = Moves(worlds[0].topics.suggestion_clicks, findings)
     scopes, records = {}, 0
@@ -189,7 +191,7 @@ def checked(*worlds: World, options: acceptance.Options | None = None, **fields:
             books.take(topic, run, read_to=in_step.position)
             records += len(run)
         books.finish()
-    moves.finish(scopes)
+    moves.finish(scopes, partitions=partitions or len(worlds))
     return findings.report(records=records)
 
 

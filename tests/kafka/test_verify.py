@@ -3,7 +3,9 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,7 +13,7 @@ from aiokafka import TopicPartition
 
 from bridge.adapters.kafka.verify import Asked, Progress, verify
 from bridge.core.errors import StartError, UnavailableError
-from bridge.core.letters import REPLAY_COUNT
+from bridge.core.letters import REPLAY_COUNT, Place
 from bridge.core.partitions import partition_of
 from bridge.core.records import Kind, NewRecord, made_here
 from bridge.core.topics import Topics
@@ -66,7 +68,7 @@ async def working_cluster(bootstrap_servers: str, prefix: str) -> Cluster:
     return cluster
 
 
-async def _verified(cluster: Cluster, **asked: int) -> Report:
+async def _verified(cluster: Cluster, **asked: Any) -> Report:
     async with asyncio.timeout(60):
         return await verify(cluster.clients, cluster.topics, asked=Asked(**asked))
 
@@ -248,6 +250,12 @@ async def test_a_range_of_time_is_all_that_is_looked_at(cluster: Cluster) -> Non
     everything = await _verified(cluster)
     assert [one.offset for one in everything.offenders] == offsets
     assert found[0].records < everything.records
+    first, last = (Place(topic=topics.raw_suggestions, partition=0, offset=offsets[1] + by) for by in (-5, 5))
+    near = await _verified(cluster, first=first, last=last)
+    assert ([one.offset for one in near.offenders], near.balanced) == (offsets[1:2], False)
+    beside = await _verified(cluster, first=replace(first, offset=offsets[1] + 1), last=last)
+    assert beside.balanced
+    assert beside.records < found[1].records
     assert found[2].records < everything.records * 2 // 3
 
 
@@ -320,6 +328,11 @@ async def test_progress_is_told(cluster: Cluster) -> None:
 
 def _is_rising(numbers: Sequence[int]) -> bool:
     return list(numbers) == sorted(numbers)
+
+
+async def test_a_place_at_which_no_record_stands_is_refused(cluster: Cluster) -> None:
+    with pytest.raises(StartError, match="raw-suggestions/1/7: no record stands there"):
+        await _verified(cluster, last=Place(topic=cluster.topics.raw_suggestions, partition=1, offset=7))
 
 
 async def test_without_topics_it_says_so(bootstrap_servers: str, prefix: str) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -12,9 +12,12 @@ from bridge.adapters.kafka import topics as kafka_topics
 from bridge.adapters.kafka.clients import Clients, group_of
 from bridge.adapters.kafka.committed import committed_positions
 from bridge.adapters.kafka.in_step import NumberReader, Span
+from bridge.adapters.kafka.replay import find
 from bridge.adapters.kafka.start_stop import start_client, stop_client
 from bridge.core import acceptance
 from bridge.core.errors import StartError, UnavailableError
+from bridge.core.letters import Place
+from bridge.core.records import Record
 from bridge.core.replay import Offsets
 from bridge.core.topics import Topics
 from bridge.core.verify import Moves, NumberBooks
@@ -42,11 +45,22 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What of the topics is asked for: times in epoch milliseconds, None for all there is; offenders named at most."""
+    """What of the topics is asked for: times in epoch milliseconds, None for all there is; offenders named at most.
+
+    `first` and `last` are records: only their partition number is looked at, between the times when they were written.
+    """
 
     since_ms: int | None = None
     until_ms: int | None = None
+    first: Place | None = None
+    last: Place | None = None
     max_offenders: int = 20
+
+    @property
+    def number(self) -> int | None:
+        """The only number that is asked for."""
+        place = self.first or self.last
+        return None if place is None else place.partition
 
 
 async def verify(
@@ -60,12 +74,13 @@ async def verify(
     """Proves the books of what stands on the topics at the call, record by record. Nothing is written.
 
     `options` are those of the tally. What the groups have not worked yet is open, and breaks no line. Raises StartError
-    where topics are missing or have other partitions, UnavailableError where Kafka does not answer.
+    where topics are missing or have other partitions, or no record stands at a place that is asked for,
+    UnavailableError where Kafka does not answer.
     """
-    asked = asked or Asked()
     problems = await kafka_topics.check(clients, topics)
     if problems:
         raise StartError("; ".join(problems), remedy="run `bridge topics apply`, or mend the section `topics`")
+    asked = await _in_times(clients, topics, asked or Asked())
     bounds = await _Asking(clients, topics, asked).bounds()
     findings = Findings(max_offenders=asked.max_offenders)
     findings.notes += bounds.notes
@@ -78,6 +93,27 @@ async def verify(
 
 def _tell_nobody(_: Progress) -> None:
     """Nobody looks."""
+
+
+async def _in_times(clients: Clients, topics: Topics, asked: Asked) -> Asked:
+    """The same, with the times of its places."""
+    since_ms, until_ms = asked.since_ms, asked.until_ms
+    if asked.first is not None:
+        # What a record was made of was written before it.
+        is_made = asked.first.topic not in {topics.raw_suggestions, topics.suggestion_clicks}
+        since_ms = (await _record_at(clients, asked.first)).timestamp - is_made * MARGIN_MS
+    if asked.last is not None:
+        until_ms = (await _record_at(clients, asked.last)).timestamp + 1
+    return replace(asked, since_ms=since_ms, until_ms=until_ms)
+
+
+async def _record_at(clients: Clients, place: Place) -> Record:
+    record = await find(clients, place)
+    if record is None:
+        raise StartError(
+            f"{place}: no record stands there, or not any more", remedy="name one that `bridge tail` shows"
+        )
+    return record
 
 
 # -- where things stand ------------------------------------------------------------------------------------------------
@@ -208,14 +244,15 @@ class _Checking:
         self._options = options
         self._told = told
         self._moves = Moves(topics.suggestion_clicks, findings)
-        self._total = sum(span.end - span.begin for span in bounds.spans.values())
+        self._numbers = range(topics.partitions) if asked.number is None else [asked.number]
+        self._total = sum(span.end - span.begin for one, span in bounds.spans.items() if one.partition in self._numbers)
         self._done = 0
         self._records = 0
         self._paused_at = 0
 
     async def check_all(self, reader: NumberReader) -> Report:
         scopes = {}
-        for number in range(self._topics.partitions):
+        for number in self._numbers:
             spans = _of(number, self._bounds.spans)
             dead = await self._dead(reader, spans[self._topics.dlq_clicks], number=number)
             in_step = await reader.begin(number, spans, exact=topics_exact(self._topics))
@@ -224,7 +261,7 @@ class _Checking:
             await self._check(books, in_step, reader, spans, number=number)
             books.finish()
             self._done += sum(span.end - span.begin for span in spans.values())
-        self._moves.finish(scopes)
+        self._moves.finish(scopes, partitions=self._topics.partitions)
         self._told(Progress(done=self._total, total=self._total, number=self._topics.partitions))
         return self._findings.report(records=self._records)
 
