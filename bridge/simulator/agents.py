@@ -30,6 +30,9 @@ _MAX_CLICKS_ON_THE_WAY = 500
 _MAX_LATENCIES = 100_000
 _RECENT_LISTS = 50
 _STOP_WITHIN_S = 10.0
+# A click that is given up may be written all the same, and the books would not know its place: so brokers that are away
+# are waited for.
+_CONFIRMED_WITHIN_S = 300.0
 _LOOK_AGAIN_S = 60.0
 
 _ranked = msgspec.json.Decoder(RankedList)
@@ -247,7 +250,7 @@ class AgentsSimulator:
         )
         number = self._clicks.add(sent)
         try:
-            written = await self._publisher.publish(self._record_of(click))
+            written = await self._publisher.publish(self._record_of(click), timeout_s=_CONFIRMED_WITHIN_S)
             confirmed = msgspec.structs.replace(sent, partition=written.partition, offset=written.offset)
             self._clicks.replace(number, confirmed)
         except UnavailableError:

@@ -110,15 +110,15 @@ class Publisher:
         await self._started()
         return self
 
-    async def publish(self, record: NewRecord) -> Record:
+    async def publish(self, record: NewRecord, *, timeout_s: float = _ANSWER_S) -> Record:
         """Writes one record; returns where it stands.
 
-        Raises UnavailableError if the brokers do not take it within 30 s, or refuse it. After the first nobody knows
-        whether it will still be written: to try again, write one that its readers know for the same.
+        Raises UnavailableError if the brokers do not take it within `timeout_s`, or refuse it. After the first nobody
+        knows whether it will still be written: to try again, write one that its readers know for the same.
         """
         producer = await self._started()
         try:
-            async with asyncio.timeout(_ANSWER_S):
+            async with asyncio.timeout(timeout_s):
                 # Without a partition the client takes the key's by murmur2, as every Kafka client of Java's kind does.
                 written: Record = await producer.send_and_wait(
                     record.topic,
