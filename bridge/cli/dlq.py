@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Dead letters: what could not be used, and why.", no_args_is_help=True)
 
+_ONE_TOPIC = "Only this dead-letter topic, else all; as TOPIC or with --topic."
+Topic = Annotated[str | None, typer.Argument(metavar="TOPIC", help=_ONE_TOPIC)]
+TopicOption = Annotated[str | None, typer.Option("--topic", metavar="TOPIC", help=_ONE_TOPIC)]
 Class = Annotated[str | None, typer.Option("--class", metavar="CLASS", help="Only of this class, as `list` shows it.")]
 Since = Annotated[
     str | None,
@@ -36,8 +39,9 @@ def dlq() -> None:
 @app.command("list")
 def list_letters(
     context: typer.Context,
+    topic: Topic = None,
     *,
-    topic: Annotated[str | None, typer.Option("--topic", help="Only this dead-letter topic.")] = None,
+    topic_option: TopicOption = None,
     dlq_class: Class = None,
     since: Since = None,
     interaction: Interaction = None,
@@ -46,7 +50,7 @@ def list_letters(
     """Shows dead letters by topic, class and reason: how many, how many were replayed, the first and the last."""
     settings = settings_of(context)
     selection = _selection(dlq_class, since, interaction)
-    groups = work(settings, _groups(settings, _letter_topics(settings, topic), selection))
+    groups = work(settings, _groups(settings, _one_or_all(settings, topic, topic_option), selection))
     if as_json:
         print_json({"deadLetters": [_as_json(group) for group in groups]})
     elif groups:
@@ -79,8 +83,9 @@ def show(
 @app.command()
 def replay(
     context: typer.Context,
-    topic: Annotated[str | None, typer.Argument(metavar="TOPIC", help="A dead-letter topic, else all.")] = None,
+    topic: Topic = None,
     *,
+    topic_option: TopicOption = None,
     dlq_class: Class = None,
     since: Since = None,
     interaction: Interaction = None,
@@ -101,7 +106,7 @@ def replay(
 
     settings = settings_of(context)
     order = Order(
-        topics=_letter_topics(settings, topic),
+        topics=_one_or_all(settings, topic, topic_option),
         selection=_selection(dlq_class, since, interaction),
         max_replays=max_replays,
         letters_per_s=rate,
@@ -123,15 +128,28 @@ def _topics(settings: "Settings") -> "Topics":
     return topics_of(settings.topics, prefix=settings.kafka.prefix)
 
 
-def _letter_topics(settings: "Settings", topic: str | None) -> list[str]:
-    topics = _topics(settings)
-    every = [topics.dlq_ingress, topics.dlq_ranker, topics.dlq_clicks, topics.dlq_exports]
-    if topic is None:
-        return every
-    name = full_name(settings, topic)
+def _one_or_all(settings: "Settings", argument: str | None, option: str | None) -> list[str]:
+    """The dead-letter topic that is named, once or twice, else all of them."""
+    named = {
+        _letter_topic(settings, name, hint=hint)
+        for name, hint in ((argument, "TOPIC"), (option, "--topic"))
+        if name is not None
+    }
+    if len(named) > 1:
+        raise typer.BadParameter("names another topic than TOPIC does: give one of them", param_hint="--topic")
+    return list(named) or _letter_topics(settings)
+
+
+def _letter_topic(settings: "Settings", topic: str, *, hint: str) -> str:
+    name, every = full_name(settings, topic), _letter_topics(settings)
     if name not in every:
-        raise typer.BadParameter(f"must be one of {', '.join(every)}", param_hint="TOPIC")
-    return [name]
+        raise typer.BadParameter(f"must be one of {', '.join(every)}", param_hint=hint)
+    return name
+
+
+def _letter_topics(settings: "Settings") -> list[str]:
+    topics = _topics(settings)
+    return [topics.dlq_ingress, topics.dlq_ranker, topics.dlq_clicks, topics.dlq_exports]
 
 
 def _selection(dlq_class: str | None, since: str | None, interaction: str | None) -> "Selection":
@@ -157,7 +175,7 @@ def _place(settings: "Settings", spelled: str) -> "Place":
     except ValueError as error:
         raise typer.BadParameter(f"{error}: {spelled}", param_hint="TOPIC/PARTITION/OFFSET") from None
     topics = _topics(settings)
-    name = _letter_topics(settings, place.topic)[0]
+    name = _letter_topic(settings, place.topic, hint="TOPIC/PARTITION/OFFSET")
     if place.partition >= topics.partitions:
         raise typer.BadParameter(f"{name} has {topics.partitions} partitions", param_hint="TOPIC/PARTITION/OFFSET")
     return replace(place, topic=name)

@@ -115,7 +115,7 @@ def picture(found: "Status", *, by_partition: bool) -> "RenderableType":
     parts: list[RenderableType] = [Text(f"{found.at}  {found.subscriptions:,} subscriptions"), _groups(found)]
     if by_partition:
         parts.append(_partitions(found))
-    parts += [Text(line) for line in _letters(found)]
+    parts += [Text(line) for line in (*_hidden(found), *_letters(found))]
     parts += [_process(one) for one in found.processes]
     return Group(*parts)
 
@@ -155,7 +155,7 @@ def _partitions(found: "Status") -> "RenderableType":
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("partition", "owner"):
         table.add_column(name, overflow="fold")
-    for name in ("position", "end", "lag", "oldest"):
+    for name in ("position", "end", "lag", "hidden", "oldest"):
         table.add_column(name, justify="right")
     for group in found.groups:
         for one in group.partitions:
@@ -166,6 +166,7 @@ def _partitions(found: "Status") -> "RenderableType":
                 position,
                 f"{one.end:,}",
                 lag,
+                f"{one.hidden:,}" if one.hidden else "-",
                 _age(one.oldest_s),
                 style="" if one.owner else "bold red",
             )
@@ -180,6 +181,13 @@ def _owner(owner: str) -> str:
 
 def _age(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds:,.1f} s"
+
+
+def _hidden(found: "Status") -> Iterator[str]:
+    for group in found.groups:
+        if group.hidden:
+            where = ", ".join(f"{one.topic}/{one.partition}" for one in group.partitions if one.hidden)
+            yield f"{group.group}: {group.hidden:,} more records are hidden by an open transaction: {where}"
 
 
 def _letters(found: "Status") -> Iterator[str]:

@@ -11,7 +11,8 @@ class PartitionStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
     """An input partition of a group: who owns it, where the group stands, how far that is from the end.
 
     `owner` is empty where nobody does. `position` is None where the group has none, `lag` too; `oldest_s` is the age of
-    the oldest record that is not worked, None where nothing waits or nobody knows.
+    the oldest record that is not worked, None where nothing waits or nobody knows. The end is that of what the group
+    can read: `hidden` records stand behind it (high watermark minus last stable offset) until a transaction ends.
     """
 
     topic: str
@@ -21,6 +22,7 @@ class PartitionStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
     end: int
     lag: int | None
     oldest_s: float | None
+    hidden: int
 
 
 class GroupStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -42,6 +44,11 @@ class GroupStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     def oldest_s(self) -> float | None:
         """The age of the oldest record that is not worked, None where nothing waits or nobody knows."""
         return max((one.oldest_s for one in self.partitions if one.oldest_s is not None), default=None)
+
+    @property
+    def hidden(self) -> int:
+        """Records that nobody can read before a transaction ends; they are in no lag and have no age."""
+        return sum(one.hidden for one in self.partitions)
 
     @property
     def unowned(self) -> int:

@@ -66,6 +66,24 @@ async def test_lists_what_failed_and_how_much_of_it_was_sent_back(cluster: Clust
     assert (group["class"], group["reason"], group["count"], group["replayed"]) == ("oversize", "Expected `str`", 1, 0)
 
 
+@pytest.mark.parametrize(
+    "spelled", [("dlq.clicks",), ("--topic", "dlq.clicks"), ("dlq.clicks", "--topic", "dlq.clicks")]
+)
+async def test_a_topic_is_named_in_the_same_ways_everywhere(cluster: Cluster, spelled: tuple[str, ...]) -> None:
+    await write_letters(cluster, 1)
+    await cluster.send(cluster.topics.dlq_ranker, b"who knows")
+    listed = orjson.loads((await dlq(cluster, "list", *spelled, "--json")).stdout)
+    assert [group["topic"] for group in listed["deadLetters"]] == [cluster.topics.dlq_clicks]
+    replayed = orjson.loads((await dlq(cluster, "replay", *spelled, "--dry-run", "--json")).stdout)
+    assert [sent["from"] for sent in replayed["sent"]] == [cluster.topics.dlq_clicks]
+    assert replayed["left"] == []
+
+
+async def test_a_topic_may_be_named_twice_with_its_prefix_and_without(cluster: Cluster) -> None:
+    named_twice = await dlq(cluster, "list", "dlq.clicks", "--topic", cluster.topics.dlq_clicks)
+    assert (named_twice.code, named_twice.stdout) == (0, "no dead letters\n")
+
+
 async def test_nothing_there_is_said(cluster: Cluster) -> None:
     assert (await dlq(cluster, "list", "--since", "1h")).stdout == "no dead letters\n"
     assert (await dlq(cluster, "replay")).stdout == "nothing to send\n"
@@ -117,6 +135,9 @@ async def test_a_replay_that_is_killed_and_started_again_sends_nothing_twice(clu
     ("arguments", "told"),
     [
         (("list", "--topic", "raw-suggestions"), "must be one of"),
+        (("replay", "raw-suggestions"), "must be one of"),
+        (("list", "dlq.clicks", "--topic", "dlq.ranker"), "names another topic than TOPIC does: give one of them"),
+        (("replay", "dlq.clicks", "--topic", "dlq.ranker"), "names another topic than TOPIC does: give one of them"),
         (("list", "--class", "strange"), "must be one of decode, schema"),
         (("replay", "--since", "yesterday"), "must be like"),
         (("show", "dlq.clicks"), "TOPIC/PARTITION/OFFSET"),

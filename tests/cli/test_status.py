@@ -13,7 +13,9 @@ from tests.kafka.cluster import Cluster
 from tests.kafka.loading import create_topics
 
 
-def _status(*, processes: list[ProcessStatus] | None = None, letters: list[LettersStatus] | None = None) -> Status:
+def _status(
+    *, processes: list[ProcessStatus] | None = None, letters: list[LettersStatus] | None = None, hidden: int = 0
+) -> Status:
     owned = PartitionStatus(
         topic="raw-suggestions",
         partition=0,
@@ -22,9 +24,10 @@ def _status(*, processes: list[ProcessStatus] | None = None, letters: list[Lette
         end=1_234,
         lag=1_229,
         oldest_s=61.5,
+        hidden=0,
     )
     lost = PartitionStatus(
-        topic="raw-suggestions", partition=1, owner="", position=None, end=7, lag=None, oldest_s=None
+        topic="raw-suggestions", partition=1, owner="", position=None, end=7, lag=None, oldest_s=None, hidden=hidden
     )
     return Status(
         at="2026-01-05T10:00:00.000Z",
@@ -60,8 +63,15 @@ def test_groups_stand_there_with_lag_and_age() -> None:
 
 def test_partitions_stand_there_with_their_owners() -> None:
     rows = [line.split() for line in _shown(_status(), by_partition=True).splitlines()]
-    assert ["raw-suggestions/0", "bridge-06e5c8ba@10.0.0.1", "5", "1,234", "1,229", "61.5", "s"] in rows
-    assert ["raw-suggestions/1", "nobody", "-", "7", "-", "-"] in rows
+    assert ["raw-suggestions/0", "bridge-06e5c8ba@10.0.0.1", "5", "1,234", "1,229", "-", "61.5", "s"] in rows
+    assert ["raw-suggestions/1", "nobody", "-", "7", "-", "-", "-"] in rows
+
+
+def test_what_an_open_transaction_hides_stands_there_with_its_place() -> None:
+    assert "hidden" not in _shown(_status())
+    shown = _shown(_status(hidden=1_500), by_partition=True)
+    assert "tally: 1,500 more records are hidden by an open transaction: raw-suggestions/1" in shown
+    assert ["raw-suggestions/1", "nobody", "-", "7", "-", "1,500", "-"] in [line.split() for line in shown.splitlines()]
 
 
 def test_dead_letters_stand_there_and_that_there_are_more() -> None:

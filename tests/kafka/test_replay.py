@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -254,6 +255,27 @@ async def test_lost_positions_of_the_group_send_nothing_twice(cluster: Cluster) 
     assert await values_on(cluster, topics.raw_suggestions) == values
 
 
+async def test_the_position_moves_over_what_was_sent_before_up_to_what_is_left(cluster: Cluster) -> None:
+    topics, number = cluster.topics, 0
+    await write_letters(cluster, 6, classes=("schema", "decode", "oversize"))
+    await replay(cluster, topics.dlq_ranker, selection=Selection(dlq_class="decode"))
+    assert (await cluster.committed("dlq-replay", topics.dlq_ranker))[number] == 0
+    await replay(cluster, topics.dlq_ranker, selection=Selection(dlq_class="schema"))
+    assert (await cluster.committed("dlq-replay", topics.dlq_ranker))[number] == 2
+
+
+async def test_a_replay_that_sends_nothing_moves_the_position_unless_it_is_a_dry_run(cluster: Cluster) -> None:
+    topics = cluster.topics
+    await write_letters(cluster, 4)
+    await replay(cluster, topics.dlq_ranker)
+    await cluster.delete_group("dlq-replay")
+    await replay(cluster, topics.dlq_ranker, is_dry_run=True)
+    assert await cluster.committed("dlq-replay", topics.dlq_ranker) == {}
+    await replay(cluster, topics.dlq_ranker)
+    # Two letters of each partition, and the note about them.
+    assert await cluster.committed("dlq-replay", topics.dlq_ranker) == {0: 3, 1: 3}
+
+
 async def test_a_note_that_an_open_transaction_hides_is_waited_for(cluster: Cluster) -> None:
     """A worker has begun to write a dead letter before the former replay's note, and has not committed it yet."""
     topics = cluster.topics
@@ -347,12 +369,43 @@ async def test_the_age_of_the_oldest_letter_is_that_of_the_first_that_was_not_se
     assert (seen.age_s, none.age_s) == (60.0, 0.0)
 
 
-async def test_letters_that_were_all_sent_back_have_no_age(cluster: Cluster) -> None:
-    topics, told = cluster.topics, Told()
-    await write_letters(cluster, 4)
-    await replay(cluster, topics.dlq_ranker)
-    letters = OldestLetters(cluster.clients, [topics.dlq_ranker], partitions=2, clock=lambda: 0, emit=told.emit)
+async def age_of_the_oldest(cluster: Cluster, topic: str) -> float | None:
+    """What is told of a topic a day from now: 0 only where there is no letter."""
+    told = Told()
+    letters = OldestLetters(cluster.clients, [topic], partitions=2, clock=_tomorrow_ms, emit=told.emit)
     async with asyncio.TaskGroup() as tasks:
         looking = tasks.create_task(letters.run())
-        assert (await told.until(OldestDeadLetterSeen)).age_s == 0.0
+        seen = await told.until(OldestDeadLetterSeen)
         looking.cancel()
+    return seen.age_s
+
+
+def _tomorrow_ms() -> int:
+    return time.time_ns() // 1_000_000 + 86_400_000
+
+
+async def test_letters_that_were_all_sent_back_have_no_age(cluster: Cluster) -> None:
+    topics = cluster.topics
+    await write_letters(cluster, 4)
+    assert await age_of_the_oldest(cluster, topics.dlq_ranker) != 0.0
+    await replay(cluster, topics.dlq_ranker)
+    assert await age_of_the_oldest(cluster, topics.dlq_ranker) == 0.0
+
+
+async def test_letters_that_filtered_replays_sent_back_in_any_order_have_no_age(cluster: Cluster) -> None:
+    topics = cluster.topics
+    await write_letters(cluster, 4, classes=("schema", "decode"))
+    await replay(cluster, topics.dlq_ranker, selection=Selection(dlq_class="decode"))
+    assert await age_of_the_oldest(cluster, topics.dlq_ranker) != 0.0
+    await replay(cluster, topics.dlq_ranker)
+    assert await age_of_the_oldest(cluster, topics.dlq_ranker) == 0.0
+
+
+async def test_the_age_of_letters_whose_replays_were_forgotten_ends_with_the_next_one(cluster: Cluster) -> None:
+    topics = cluster.topics
+    await write_letters(cluster, 4)
+    await replay(cluster, topics.dlq_ranker)
+    await cluster.delete_group("dlq-replay")
+    assert await age_of_the_oldest(cluster, topics.dlq_ranker) != 0.0
+    await replay(cluster, topics.dlq_ranker)
+    assert await age_of_the_oldest(cluster, topics.dlq_ranker) == 0.0

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from aiokafka import TopicPartition
 
 from bridge.adapters.kafka.status import open_status
 from bridge.core.dead_letters import dead_frame
@@ -70,6 +71,23 @@ async def test_the_oldest_record_that_waits_has_an_age(cluster: Cluster) -> None
     assert (ranker.lag, [one.lag for one in ranker.partitions]) == (3, [3, 0])
     assert ranker.oldest_s is not None
     assert 3_500 < ranker.oldest_s < 3_700
+
+
+async def test_records_that_an_open_transaction_hides_are_told(cluster: Cluster) -> None:
+    topic = cluster.topics.raw_suggestions
+    await cluster.send(topic, b"{}")
+    await cluster.commit("ranker", {TopicPartition(topic, 0): 1})
+    async with cluster.clients.transactional_producer(f"{cluster.options.prefix}someone-0") as writer:
+        await writer.begin_transaction()
+        for _ in range(2):
+            await writer.send_and_wait(topic, b"{}", partition=0)
+        hiding = (await _groups(cluster))["ranker"]
+        await writer.abort_transaction()
+    # Waits for the marker.
+    await cluster.read(topic)
+    shown = (await _groups(cluster))["ranker"]
+    assert [(one.lag, one.oldest_s, one.hidden) for one in hiding.partitions] == [(0, None, 2), (None, None, 0)]
+    assert shown.hidden == 0
 
 
 async def test_subscriptions_that_are_alive_are_counted(cluster: Cluster) -> None:

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 from bridge.adapters.kafka.clients import Clients, group_of
 from bridge.adapters.kafka.committed import committed_positions
 from bridge.adapters.kafka.peek import PEEK_BYTES, records_at
-from bridge.adapters.kafka.start_stop import start_client, stop_client
+from bridge.adapters.kafka.start_stop import own_cancellations_only, start_client, stop_client
 from bridge.core.errors import UnavailableError
 from bridge.core.events.dead_letters import OldestDeadLetterSeen
 from bridge.core.replay import REPLAY_GROUP, replayed_in
@@ -47,10 +47,11 @@ class OldestLetters:
         reader.assign(partitions)
         reader.pause(*partitions)
         try:
-            async with asyncio.timeout(_ANSWER_S):
-                await start_client(reader, timeout_s=_ANSWER_S)
-                await start_client(admin, timeout_s=_ANSWER_S)
-                times_ms = await self._first_ms(reader, admin, partitions)
+            with own_cancellations_only():
+                async with asyncio.timeout(_ANSWER_S):
+                    await start_client(reader, timeout_s=_ANSWER_S)
+                    await start_client(admin, timeout_s=_ANSWER_S)
+                    times_ms = await self._first_ms(reader, admin, partitions)
         except (KafkaError, OSError, TimeoutError, UnavailableError):
             return None
         finally:

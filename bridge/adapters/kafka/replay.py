@@ -143,6 +143,7 @@ class Replay:
                     if sending.is_full:
                         await self._send(sending)
         await self._send(sending)
+        await self._move_on(sending)
 
     async def _bounds(self, partition: TopicPartition) -> tuple[int, int]:
         """The first letter that may not have been sent back, and the end, what open transactions hide included."""
@@ -156,11 +157,13 @@ class Replay:
 
     def _take(self, record: Record, sending: "_Sending") -> None:
         if replayed_in(record) is not None:
+            sending.pass_over(record.offset)
             return
         letter, topic = letter_of(record), record.topic
         is_selected = sending.order.selection.includes(letter)
         if record.offset in sending.replayed:
             self._outcome.sent_before[topic] += is_selected
+            sending.pass_over(record.offset)
             return
         if not is_selected:
             sending.leave(record.offset)
@@ -194,6 +197,11 @@ class Replay:
             self._due_s = max(self._due_s, monotonic()) + len(sending.offsets) / sending.order.letters_per_s
         sending.clear()
 
+    async def _move_on(self, sending: "_Sending") -> None:
+        """Moves the group's position over what earlier replays have sent, where nothing was sent after it."""
+        if sending.has_moved and not sending.order.is_dry_run:
+            await self._writer.write([], {sending.partition: sending.position})
+
 
 class _Sending:
     """One partition in a replay: what the next transaction takes, and the group's position after it."""
@@ -206,6 +214,7 @@ class _Sending:
         self.records: list[NewRecord] = []
         self.offsets: list[int] = []
         self._bytes = 0
+        self._written = position
         self._is_at_rest = False
         rate = order.letters_per_s
         self._max_letters = _MAX_LETTERS if rate is None else max(1, min(_MAX_LETTERS, ceil(rate)))
@@ -214,10 +223,19 @@ class _Sending:
     def is_full(self) -> bool:
         return len(self.offsets) >= self._max_letters or self._bytes >= _MAX_BYTES
 
+    @property
+    def has_moved(self) -> bool:
+        """True while the position is another than the one that was written last."""
+        return self.position != self._written
+
     def take(self, offset: int, record: NewRecord) -> None:
         self.records.append(record)
         self.offsets.append(offset)
         self._bytes += record.size
+        self.pass_over(offset)
+
+    def pass_over(self, offset: int) -> None:
+        """Nothing is left to do with what stands there: the position goes behind it, unless a letter stays before."""
         if not self._is_at_rest:
             self.position = offset + 1
 
@@ -228,6 +246,7 @@ class _Sending:
 
     def clear(self) -> None:
         self.records, self.offsets, self._bytes = [], [], 0
+        self._written = self.position
 
 
 async def span_of(

@@ -48,11 +48,18 @@ class KafkaStatus:
     """Asks again and again over the same connections."""
 
     def __init__(
-        self, clients: Clients, topics: Topics, *, reader: AIOKafkaConsumer, admin: AIOKafkaAdminClient
+        self,
+        clients: Clients,
+        topics: Topics,
+        *,
+        reader: AIOKafkaConsumer,
+        probe: AIOKafkaConsumer,
+        admin: AIOKafkaAdminClient,
     ) -> None:
         self._clients = clients
         self._topics = topics
         self._reader = reader
+        self._probe = probe
         self._admin = admin
 
     async def groups(self, *, now_ms: int) -> list[GroupStatus]:
@@ -111,6 +118,8 @@ class KafkaStatus:
         group = group_of(self._clients.options, worker)
         state, members = await self._described(group)
         owners = _owners(members)
+        # In this order: what is written and committed between the two questions is not hidden.
+        watermarks: Mapping[TopicPartition, int] = await self._probe.end_offsets(inputs)
         ends: Mapping[TopicPartition, int] = await self._reader.end_offsets(inputs)
         positions = await committed_positions(self._admin, group, inputs, timeout_s=_ANSWER_S)
         behind = {one: position for one, position in positions.items() if position < ends[one]}
@@ -129,6 +138,7 @@ class KafkaStatus:
                     end=ends[one],
                     lag=max(0, ends[one] - positions[one]) if one in positions else None,
                     oldest_s=max(0, now_ms - oldest[one].timestamp) / 1000 if one in oldest else None,
+                    hidden=max(0, watermarks[one] - ends[one]),
                 )
                 for one in inputs
             ],
@@ -185,9 +195,11 @@ async def open_status(clients: Clients, topics: Topics) -> AsyncIterator[KafkaSt
     ]
     reader.assign(everything)
     reader.pause(*everything)
+    # Its ends are the high watermarks: open transactions do not hide them.
+    probe = clients.reader(isolation_level="read_uncommitted")
     admin = clients.admin()
     async with AsyncExitStack() as stack:
-        for client in (reader, admin):
+        for client in (reader, probe, admin):
             await start_client(client, timeout_s=_ANSWER_S)
             stack.push_async_callback(stop_client, client, timeout_s=_STOP_S)
-        yield KafkaStatus(clients, topics, reader=reader, admin=admin)
+        yield KafkaStatus(clients, topics, reader=reader, probe=probe, admin=admin)
