@@ -8,7 +8,7 @@ import logging
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any, TextIO
 
@@ -36,17 +36,20 @@ _Move = Callable[[Event], None]
 
 
 class Telemetry:
-    """Tells events: `emit` is what workers and adapters are given."""
+    """Tells events: `emit` is what workers and adapters are given. `workers` are those of this process."""
 
-    def __init__(self, registry: CollectorRegistry, logger: FilteringBoundLogger) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, logger: FilteringBoundLogger, *, workers: Collection[str] = ()
+    ) -> None:
         self._registry = registry
         self._logger = logger
         self._collectors: dict[str, Any] = {}
         self._moves: dict[type[Event], tuple[_Move, ...]] = {}
-        # Counters begin at 0, so that the first time that something happens is a rise and not a new series.
+        # Counters begin at 0, so that the first time that something happens is a rise and not a new series. So do
+        # gauges of which that is true, that they can be told from those of a process that has no such worker.
         for kind in all_events():
             for metric in kind.metrics:
-                if isinstance(metric, Counter):
+                if isinstance(metric, Counter) or (isinstance(metric, Gauge) and metric.zero_in in workers):
                     self._collector(metric)
 
     def emit(self, event: Event) -> None:

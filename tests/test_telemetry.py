@@ -13,6 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.typing import FilteringBoundLogger
 
+from bridge.app import WORKERS
 from bridge.core.events.dead_letters import DeadLettersWritten
 from bridge.core.events.kinds import Counter, Event, Gauge, Histogram, Level, Metric
 from bridge.telemetry import SILENT, Telemetry, all_events, events_page, name_of, start_logging
@@ -133,6 +134,22 @@ def test_a_value_that_nobody_knows_is_not_zero() -> None:
     assert math.isnan(registry.get_sample_value("bridge_room_guests") or 0)
 
 
+def test_a_worker_s_gauges_are_zero_from_the_start_where_that_is_true() -> None:
+    """A process without that worker has none; what nobody knows yet is not there either."""
+    registry = CollectorRegistry()
+    Telemetry(registry, _logger(io.StringIO()), workers=["ingress", "ranker"])
+    names = ("valve_closed", "ingress_paused", "ingress_stalled", "ingress_subscriptions", "genesys_sockets")
+    assert [registry.get_sample_value(f"bridge_{name}") for name in names] == [0] * len(names)
+    assert [registry.get_sample_value(f"bridge_{name}") for name in ("kmp_down", "valve_lag_records")] == [None, None]
+
+
+def test_a_gauge_that_begins_at_zero_has_no_labels_and_names_a_worker() -> None:
+    gauges = [metric for kind in all_events() for metric in kind.metrics if isinstance(metric, Gauge)]
+    beginning = [gauge for gauge in gauges if gauge.zero_in is not None]
+    assert {gauge.zero_in for gauge in beginning} == {"ingress", "exporter"} <= {*WORKERS}
+    assert {gauge.labels for gauge in beginning} == {()}
+
+
 def test_an_event_below_the_level_moves_metrics_only() -> None:
     stream = io.StringIO()
     telemetry, registry = _telemetry(stream)
@@ -223,9 +240,10 @@ def test_every_event_can_be_told(kind: type[Event]) -> None:
 
 
 def test_metrics_of_one_name_are_the_same() -> None:
-    seen: dict[str, tuple[type[Metric], str, tuple[str, ...]]] = {}
+    seen: dict[str, tuple[type[Metric], str, tuple[str, ...], str | None]] = {}
     for metric in (metric for kind in all_events() for metric in kind.metrics):
-        shape = (type(metric), metric.help, metric.labels)
+        zero_in = metric.zero_in if isinstance(metric, Gauge) else None
+        shape = (type(metric), metric.help, metric.labels, zero_in)
         assert seen.setdefault(metric.name, shape) == shape, metric.name
 
 

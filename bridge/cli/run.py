@@ -47,7 +47,7 @@ def run(
     settings = settings_of(context, workers=workers)
     logger = start_logging(level=settings.log.level, form=settings.log.format, secrets=secrets_in(settings))
     registry = CollectorRegistry()
-    telemetry = Telemetry(registry, logger)
+    telemetry = Telemetry(registry, logger, workers=workers)
     gc.set_threshold(_COLLECT_AFTER)
     with plainly(settings):
         raise typer.Exit(asyncio.run(app.run(settings, workers, emit=telemetry.emit, registry=registry)))

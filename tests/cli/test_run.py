@@ -52,6 +52,21 @@ def test_with_unequal_partitions_it_refuses_to_start(bootstrap_servers: str, pre
     assert "has 2 partitions, topics.partitions is 3" in done.stderr
 
 
+async def test_a_worker_s_gauges_are_there_before_anything_has_happened(bootstrap_servers: str, prefix: str) -> None:
+    options = _options(bootstrap_servers, prefix) | {"BRIDGE_KMP__ENDPOINT": "http://127.0.0.1:1/"}
+    assert bridge("topics", "apply", **options).code == 0
+    async with started("run", "exporter", **options) as process:
+        events = _events(process)
+        port = (await _until(events, "http_listening"))["port"]
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            metrics = (await client.get("/metrics")).text
+        assert "bridge_kmp_down 0.0" in metrics
+        assert "bridge_valve_closed" not in metrics
+        await _until(events, "process_started")
+        process.send_signal(signal.SIGTERM)
+        assert await code_of(process) == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_runs_until_a_signal_and_drains(bootstrap_servers: str, prefix: str, number: signal.Signals) -> None:
     options = _options(bootstrap_servers, prefix)

@@ -1,9 +1,11 @@
 """What every `Tails` does: the one in memory and the one on Kafka."""
 
+import asyncio
 from abc import ABC, abstractmethod
 
 import pytest
 
+from bridge.adapters.kafka import peek
 from bridge.adapters.kafka.clients import Clients, Options
 from bridge.adapters.kafka.peek import KafkaTails
 from bridge.ports import Tails
@@ -69,6 +71,17 @@ class TestOnKafka(TailsContract):
         cluster = Cluster(bootstrap_servers, prefix)
         await cluster.create_topics()
         return OnKafka(cluster)
+
+    async def test_a_cancellation_that_nobody_asked_for_is_no_answer(
+        self, setting: OnKafka, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """aiokafka lets those of its own tasks through: whoever asked would end by it, and nobody be told."""
+
+        async def cancel(*_: object, **__: object) -> None:
+            raise asyncio.CancelledError
+
+        monkeypatch.setattr(peek, "records_at", cancel)
+        assert await setting.tails.last_ms({0}) == {}
 
     async def test_the_last_of_a_large_batch_counts(self, setting: OnKafka) -> None:
         async with setting.cluster.producer() as producer:

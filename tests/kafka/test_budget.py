@@ -3,8 +3,10 @@
 import msgspec
 import pytest
 
+from bridge.adapters.kafka import lifecycle
 from bridge.core.budget import Options
 from bridge.core.events.dead_letters import BudgetSpent, DeadLettersWritten
+from bridge.core.events.engine import LagMeasured, NumberParked
 from bridge.core.partitions import partition_of
 from bridge.simulator.kmp import KmpSimulator
 from bridge.simulator.script import Answer
@@ -53,10 +55,27 @@ async def test_a_stream_that_cannot_be_read_is_parked_told_and_goes_on_once_a_re
     assert len(await cluster.read(topics.ranked_suggestions)) == 5
 
 
+async def test_what_a_parked_partition_has_left_is_still_behind(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An alert on the lag must not end because nothing is worked any more."""
+    monkeypatch.setattr(lifecycle, "full_jitter_s", lambda *_, **__: 600.0)
+    topics = cluster.topics
+    async with working(cluster, "ranker", dlq=Options(max_consecutive=5)) as ranker:
+        await cluster.send(topics.raw_suggestions, *[b"{"] * 20, number=HOME)
+        await ranker.until(NumberParked)
+        await ranker.until(LagMeasured, after=len(ranker.events))  # That look may have begun before.
+        measured = await ranker.until(LagMeasured, after=len(ranker.events))
+    committed = (await cluster.committed("ranker", topics.raw_suggestions))[HOME]
+    assert measured.lag_records == 20 - committed > 0
+
+
 async def test_a_kmp_that_refuses_everything_parks_the_exports_until_it_is_mended(cluster: Cluster) -> None:
     topics, group = cluster.topics, f"{cluster.options.prefix}exporter"
     options = Options(max_consecutive=2)
     async with KmpSimulator() as kmp, working(cluster, "tally", "exporter", kmp=kmp_options(kmp), dlq=options) as both:
+        for worker in ("tally", "exporter"):  # On a busy machine the bad release would be over before they are there.
+            await both.until_condition(cluster.options.prefix + worker, lambda condition: condition.is_ready)
         kmp.post(Answer(name="a bad release", status=404, for_s=3))
         await cluster.send(topics.suggestion_clicks, *(click(serial) for serial in range(30)), number=HOME)
         await both.until(BudgetSpent)

@@ -76,7 +76,7 @@ async def test_an_open_transaction_of_somebody_else_is_told_and_is_no_reason_for
             await stranger.begin_transaction()
             await stranger.send_and_wait(topics.raw_suggestions, b"theirs", partition=0)
             await cluster.send(topics.raw_suggestions, *_SENT)
-            held_up = await copies.until(StableOffsetMeasured, lambda event: event.age_s > 6)
+            held_up = await copies.until(StableOffsetMeasured, lambda event: (event.age_s or 0) > 6)
             assert copies.all(WorkerStuck) == []
             await stranger.commit_transaction()
             await until_worked(cluster)

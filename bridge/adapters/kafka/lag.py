@@ -1,7 +1,8 @@
 """How far consumer groups are behind on a topic, asked by clients that belong to no group."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -18,12 +19,19 @@ from bridge.core.valve import Lag
 _TIMEOUT_S = 2.0
 _READ_S = 0.5
 _STOP_S = 5.0
+# aiokafka closes a connection on which an answer is overdue by its own timeout, 40 s and more. Ours is shorter and
+# calls the question off: a connection that a firewall has dropped without a word would stay until TCP gives it up,
+# which may take 15 minutes. Fewer samples without an answer may be an election, or a broker that is busy.
+_RENEW_AFTER = 3
 
 _Positions = Mapping[TopicPartition, int]
+_T = TypeVar("_T")
 
 
 class KafkaLag:
-    """The port `LagProbe`; it connects when it is first asked. `stop` closes the connections.
+    """The port `LagProbe`; it connects when it is first asked, and anew once nothing is answered any more.
+
+    `stop` closes the connections.
 
     A group's own consumer would not do: while it is paused its watermark stands still, and it answers late while it
     waits for records. Of several groups the largest lag counts. With `isolation_level` "read_uncommitted" records of
@@ -41,21 +49,18 @@ class KafkaLag:
         self._reader: AIOKafkaConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
         self._oldest: dict[TopicPartition, tuple[int, int]] = {}
+        self._unanswered = 0
 
     async def stop(self) -> None:
         """Closes the connections."""
         clients = [client for client in (self._reader, self._admin) if client is not None]
         self._reader = self._admin = None
+        self._unanswered = 0
         await asyncio.gather(*(stop_client(client, timeout_s=_STOP_S) for client in clients))
 
     async def lag(self) -> int | None:
         """The records of `sample`, for whoever needs no more."""
-        try:
-            with own_cancellations_only():
-                ends, positions = await self._ends_and_positions()
-        except (KafkaError, OSError, TimeoutError, UnavailableError, StartError):
-            return None
-        return max(_records(ends, one) for one in positions)
+        return await self._answer(self._records_behind)
 
     async def sample(self) -> Lag | None:
         """See `ports.LagProbe`: the last stable offset minus the committed position, summed over all partitions.
@@ -63,12 +68,28 @@ class KafkaLag:
         A partition of which a group has committed nothing counts from its beginning. None where anything is not known
         within two seconds.
         """
+        return await self._answer(self._lag)
+
+    async def _answer(self, ask: Callable[[], Awaitable[_T]]) -> _T | None:
+        """What Kafka answers, or None; the clients end once that was so too often."""
         try:
             with own_cancellations_only():
-                ends, positions = await self._ends_and_positions()
-                oldest_ms = await self._oldest_ms(_unread(ends, positions))
+                answer = await ask()
         except (KafkaError, OSError, TimeoutError, UnavailableError, StartError):
+            self._unanswered += 1
+            if self._unanswered >= _RENEW_AFTER:
+                await self.stop()
             return None
+        self._unanswered = 0
+        return answer
+
+    async def _records_behind(self) -> int:
+        ends, positions = await self._ends_and_positions()
+        return max(_records(ends, one) for one in positions)
+
+    async def _lag(self) -> Lag:
+        ends, positions = await self._ends_and_positions()
+        oldest_ms = await self._oldest_ms(_unread(ends, positions))
         return Lag(records=max(_records(ends, one) for one in positions), oldest_ms=oldest_ms)
 
     async def _ends_and_positions(self) -> tuple[_Positions, Sequence[_Positions]]:

@@ -48,6 +48,7 @@ class NumberLife:
         self.state: State = Restoring()
         self.owned: OwnedNumber | None = None
         self._steering = steering
+        self._last_committed: Mapping[str, int] | None = None
         self._failures = 0
         self._running_since_s: float | None = None
         self._drained = asyncio.Event()
@@ -79,6 +80,11 @@ class NumberLife:
     def is_running(self) -> bool:
         """True while records are delivered to it."""
         return isinstance(self.state, Running)
+
+    @property
+    def committed(self) -> Mapping[str, int] | None:
+        """Its committed position by topic, the last known one while it is parked; None until its first restore."""
+        return self._last_committed if self.owned is None else self.owned.committed
 
     @property
     def told_state(self) -> str:
@@ -118,6 +124,7 @@ class NumberLife:
             while not self._is_revoked:
                 await self._run_once(restored)
         finally:
+            self._last_committed = self.committed
             self.owned = None
             await restored.writer.close()
 

@@ -9,6 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
 
 from bridge.adapters.kafka.clients import Clients
+from bridge.adapters.kafka.idle import IdleLag
 from bridge.adapters.kafka.lifecycle import Steering
 from bridge.adapters.kafka.log_ends import log_ends
 from bridge.adapters.kafka.number import OwnedNumber
@@ -68,6 +69,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
             plan,
             probe=self._probe,
             stable_probe=self._stable_probe,
+            idle_lag=IdleLag(plan.group, probe=self._probe, admin=self._admin),
             watchdog=watchdog,
             view=self._view,
             on_stuck=self._give_up,
@@ -87,6 +89,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
             budget_of=budget_of,
         )
         self._parked: dict[int, str] = {}
+        self._unworkable: list[TopicPartition] = []
         self._is_assigned = False
         self._room = asyncio.Event()
         self._patience = asyncio.timeout(None)
@@ -144,6 +147,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
             self._consumer.seek(partition, 0)
         counts = {topic: len(self._consumer.partitions_for_topic(topic) or ()) for topic in self._plan.topics}
         workable, self._parked = workable_numbers(assigned, counts, expected=self._plan.partitions)
+        self._unworkable = [partition for partition in assigned if partition.partition in self._parked]
         owned = frozenset(self._numbers.owned)
         kept, lost, gained = workable & owned, owned - workable, workable - owned
         self._numbers.drop(lost)
@@ -292,4 +296,6 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
 
     def _view(self) -> View:
         """What the watch looks at."""
-        return View(numbers=self._numbers.seen() if self._is_assigned else None)
+        if not self._is_assigned:
+            return View(numbers=None)
+        return View(numbers=self._numbers.seen(), unworkable=self._unworkable)

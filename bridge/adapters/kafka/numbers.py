@@ -80,6 +80,6 @@ class Numbers:
     def seen(self) -> list[Seen]:
         """What the watch looks at."""
         return [
-            Seen(number=number, committed=life.owned.committed if life.owned and life.is_running else None)
+            Seen(number=number, is_running=life.owned is not None and life.is_running, committed=life.committed)
             for number, life in self._lives.items()
         ]

@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from bridge.adapters.kafka.clients import Clients
-from bridge.adapters.kafka.start_stop import start_client, stop_client
+from bridge.adapters.kafka.start_stop import own_cancellations_only, start_client, stop_client
 from bridge.core.errors import UnavailableError
 from bridge.core.records import Record
 
@@ -56,9 +56,10 @@ class KafkaTails:
         reader.assign(asked)
         reader.pause(*asked)
         try:
-            async with asyncio.timeout(_ANSWER_S):
-                await start_client(reader, timeout_s=_ANSWER_S)
-                return await self._last_ms(reader, asked)
+            with own_cancellations_only():
+                async with asyncio.timeout(_ANSWER_S):
+                    await start_client(reader, timeout_s=_ANSWER_S)
+                    return await self._last_ms(reader, asked)
         except (KafkaError, OSError, TimeoutError, UnavailableError):
             return {}
         finally:

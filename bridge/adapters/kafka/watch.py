@@ -1,13 +1,14 @@
 """What is looked at once a second while a consumer works: its lag, held-up readers, and whether anything is stuck."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from bridge.adapters.kafka.idle import IdleLag
 from bridge.adapters.kafka.restore import Plan
 from bridge.adapters.kafka.start_stop import own_cancellations_only
 from bridge.core.errors import UnavailableError
@@ -25,17 +26,22 @@ _Ends = Mapping[TopicPartition, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A number that this process owns, and its committed position by topic while it is running."""
+    """A number that this process owns, and its last committed position by topic; None until it is restored."""
 
     number: int
+    is_running: bool
     committed: Mapping[str, int] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """The numbers that this process owns; None while it waits for its partitions."""
+    """The numbers that this process owns; None while it waits for its partitions.
+
+    `unworkable` are its partitions of numbers that cannot be worked, because not all topics came together.
+    """
 
     numbers: Sequence[Seen] | None
+    unworkable: Collection[TopicPartition] = ()
 
 
 class Watch:
@@ -50,6 +56,7 @@ class Watch:
         *,
         probe: AIOKafkaConsumer,
         stable_probe: AIOKafkaConsumer,
+        idle_lag: IdleLag,
         watchdog: Watchdog,
         view: Callable[[], View],
         on_stuck: Callable[[str], None],
@@ -58,6 +65,7 @@ class Watch:
         self._plan = plan
         self._probe = probe
         self._stable_probe = stable_probe
+        self._idle_lag = idle_lag
         self._watchdog = watchdog
         self._view = view
         self._on_stuck = on_stuck
@@ -66,38 +74,49 @@ class Watch:
         self.is_kafka_there = True
 
     async def run(self) -> None:
-        """Looks until it is cancelled."""
-        while True:
-            view = self._view()
-            running = [one for one in view.numbers or () if one.committed is not None]
-            inputs = [partition for one in running for partition in self._inputs(one.number)]
-            ends, stable = await asyncio.gather(
-                _ends_of(self._probe, inputs or self._inputs(0)),
-                _ends_of(self._stable_probe, inputs or self._inputs(0)),
-            )
-            self.is_kafka_there = ends is not None or stable is not None
-            self._look(view, ends, stable, now_s=monotonic())
-            await asyncio.sleep(_EVERY_S)
+        """Looks until it is cancelled; then nobody knows any more."""
+        try:
+            while True:
+                await self._look(self._view())
+                await asyncio.sleep(_EVERY_S)
+        finally:
+            self._tell(lag_records=None, held_up_s={})
 
-    def _look(self, view: View, ends: _Ends | None, stable: _Ends | None, *, now_s: float) -> None:
+    async def _look(self, view: View) -> None:
+        running = [one for one in view.numbers or () if one.is_running]
+        inputs = [partition for one in running for partition in self._inputs(one.number)] or self._inputs(0)
+        ends, stable, idle_records = await asyncio.gather(
+            _ends_of(self._probe, inputs),
+            _ends_of(self._stable_probe, inputs),
+            # Apart from the others: the watchdog is to see what concerns running numbers only.
+            self._idle_lag.records(self._idle_positions(view)),
+        )
+        self.is_kafka_there = ends is not None or stable is not None
+        now_s = monotonic()
         held_up_s = {} if ends is None or stable is None else self._held_up.look(stable, ends, now_s=now_s)
-        self._tell(view, ends, held_up_s)
-        sights = list(self._ways(view, is_answered=ends is not None and stable is not None))
+        # While it waits for its partitions, nobody knows what it owns.
+        lag_records = None if view.numbers is None else _sum(_lag_of(running, ends), idle_records)
+        self._tell(lag_records=lag_records, held_up_s=held_up_s)
+        self._judge(view, stable, held_up_s, is_answered=ends is not None and stable is not None, now_s=now_s)
+
+    def _judge(
+        self,
+        view: View,
+        stable: _Ends | None,
+        held_up_s: Mapping[TopicPartition, float],
+        *,
+        is_answered: bool,
+        now_s: float,
+    ) -> None:
+        sights = list(self._ways(view, is_answered=is_answered))
         if view.numbers is not None:
             sights += (self._sight(one, stable, held_up_s) for one in view.numbers)
         for what in self._watchdog.look(sights, now_s=now_s, is_all=view.numbers is not None):
             self._on_stuck(what)
 
-    def _tell(self, view: View, ends: _Ends | None, held_up_s: Mapping[TopicPartition, float]) -> None:
-        if ends is not None:
-            lag = sum(
-                max(0, ends[TopicPartition(topic, one.number)] - position)
-                for one in view.numbers or ()
-                for topic, position in (one.committed or {}).items()
-            )
-            self._emit(LagMeasured(group=self._plan.group, lag_records=lag))
-        if held_up_s:
-            self._emit(StableOffsetMeasured(group=self._plan.group, age_s=max(held_up_s.values())))
+    def _tell(self, *, lag_records: int | None, held_up_s: Mapping[TopicPartition, float]) -> None:
+        self._emit(LagMeasured(group=self._plan.group, lag_records=lag_records))
+        self._emit(StableOffsetMeasured(group=self._plan.group, age_s=max(held_up_s.values(), default=None)))
 
     def _ways(self, view: View, *, is_answered: bool) -> Iterator[Sight]:
         """The ways to its records: while Kafka is away, a new consumer would not find it either."""
@@ -106,7 +125,7 @@ class Watch:
         yield Sight(what="one of its readers", progress=0, has_work=not is_answered, waits=is_away)
 
     def _sight(self, one: Seen, stable: _Ends | None, held_up_s: Mapping[TopicPartition, float]) -> Sight:
-        committed = one.committed or {}
+        committed = (one.committed or {}) if one.is_running else {}
         inputs = self._inputs(one.number)
         is_held_up = any(held_up_s.get(partition, 0.0) >= _HELD_UP_S for partition in inputs)
         return Sight(
@@ -115,12 +134,38 @@ class Watch:
             # What stands after an open transaction can be read by nobody, so it is no work.
             has_work=stable is not None
             and any(stable[TopicPartition(topic, one.number)] > position for topic, position in committed.items()),
-            is_running=one.committed is not None,
+            is_running=one.is_running,
             waits=stable is None or is_held_up or self._plan.waits(),
         )
 
+    def _idle_positions(self, view: View) -> dict[TopicPartition, int | None]:
+        """The last known position of each partition that is not worked."""
+        positions = {
+            partition: (one.committed or {}).get(partition.topic)
+            for one in view.numbers or ()
+            if not one.is_running
+            for partition in self._inputs(one.number)
+        }
+        return dict.fromkeys(view.unworkable) | positions
+
     def _inputs(self, number: int) -> list[TopicPartition]:
         return [TopicPartition(topic, number) for topic in self._plan.topics]
+
+
+def _lag_of(running: Iterable[Seen], ends: _Ends | None) -> int | None:
+    if ends is None:
+        return None
+    return sum(
+        max(0, ends[TopicPartition(topic, one.number)] - position)
+        for one in running
+        for topic, position in (one.committed or {}).items()
+    )
+
+
+def _sum(*records: int | None) -> int | None:
+    """What is not known of one is not known of all."""
+    known = [one for one in records if one is not None]
+    return sum(known) if len(known) == len(records) else None
 
 
 async def _ends_of(reader: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> _Ends | None:

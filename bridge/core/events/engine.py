@@ -78,33 +78,44 @@ class NumberFenced(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LagMeasured(Event):
-    """How far this process is behind on the numbers that it owns: high watermarks minus committed positions."""
+    """How far this process is behind on the numbers that it owns: high watermarks minus committed positions.
+
+    Those that are parked or restoring are among them. None while Kafka does not tell, or which numbers those are.
+    """
 
     level: ClassVar[Level] = "debug"
     metrics: ClassVar = (
-        Gauge("bridge_lag_records", "Records not yet worked, on owned numbers", labels=("group",), value="lag_records"),
+        Gauge(
+            "bridge_lag_records",
+            "Records not yet worked, on owned numbers, parked ones too; NaN where nobody knows",
+            labels=("group",),
+            value="lag_records",
+        ),
     )
 
     group: str
-    lag_records: int
+    lag_records: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StableOffsetMeasured(Event):
-    """How long the last stable offset of an owned input has stood below its high watermark: an open transaction."""
+    """How long the last stable offset of an owned input has stood below its high watermark: an open transaction.
+
+    None while Kafka does not tell.
+    """
 
     level: ClassVar[Level] = "debug"
     metrics: ClassVar = (
         Gauge(
             "bridge_lso_age_seconds",
-            "For how long an open transaction has held up the readers of an owned input, the longest",
+            "The longest time for which an open transaction holds up readers of an owned input; NaN where nobody knows",
             labels=("group",),
             value="age_s",
         ),
     )
 
     group: str
-    age_s: float
+    age_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

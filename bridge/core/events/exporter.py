@@ -5,11 +5,15 @@ from typing import ClassVar
 
 from bridge.core.events.kinds import Counter, Event, Gauge, Histogram, Level, Metric
 
-_IN_FLIGHT = Gauge("bridge_kmp_in_flight", "POSTs under way", value="in_flight")
+_IN_FLIGHT = Gauge("bridge_kmp_in_flight", "POSTs under way", value="in_flight", zero_in="exporter")
 _OF_EACH_POST: tuple[Metric, ...] = (
     Counter("bridge_kmp_posts", "answers to POSTs, or what kept them from coming, by what they meant", ("outcome",)),
     Histogram("bridge_kmp_post_duration_seconds", "from a POST to its answer", value="took_s", labels=("outcome",)),
     _IN_FLIGHT,
+)
+_DOWN, _UP = (
+    Gauge("bridge_kmp_down", "1 while the KMP gives no good answer", fixed=fixed, zero_in="exporter")
+    for fixed in (1, 0)
 )
 
 
@@ -93,7 +97,7 @@ class KmpDown(Event):
     """The KMP has given no good answer for half a minute: exports wait, and nothing is lost."""
 
     level: ClassVar[Level] = "error"
-    metrics: ClassVar[tuple[Metric, ...]] = (Gauge("bridge_kmp_down", "1 while the KMP gives no good answer", fixed=1),)
+    metrics: ClassVar[tuple[Metric, ...]] = (_DOWN,)
 
     cause: str
     failing_for_s: float
@@ -103,6 +107,6 @@ class KmpDown(Event):
 class KmpBack(Event):
     """The KMP answers again."""
 
-    metrics: ClassVar[tuple[Metric, ...]] = (Gauge("bridge_kmp_down", "1 while the KMP gives no good answer", fixed=0),)
+    metrics: ClassVar[tuple[Metric, ...]] = (_UP,)
 
     failed_for_s: float

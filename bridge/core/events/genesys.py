@@ -35,7 +35,7 @@ class SocketOpened(Event):
 
     metrics: ClassVar[tuple[Metric, ...]] = (
         Counter("bridge_genesys_sockets_opened", "Sockets opened to Genesys"),
-        Gauge(_SOCKETS, _SOCKETS_HELP, value="open_sockets"),
+        Gauge(_SOCKETS, _SOCKETS_HELP, value="open_sockets", zero_in="ingress"),
     )
 
     socket: int
@@ -52,7 +52,7 @@ class SocketClosed(Event):
 
     metrics: ClassVar[tuple[Metric, ...]] = (
         Counter("bridge_genesys_sockets_closed", "Sockets to Genesys that are gone", labels=("cause",)),
-        Gauge(_SOCKETS, _SOCKETS_HELP, value="open_sockets"),
+        Gauge(_SOCKETS, _SOCKETS_HELP, value="open_sockets", zero_in="ingress"),
         Gauge(_SUBSCRIPTIONS, _SUBSCRIPTIONS_HELP, labels=("socket",), value="subscriptions"),
     )
 

@@ -5,6 +5,11 @@ from typing import ClassVar
 
 from bridge.core.events.kinds import Counter, Event, Gauge, Histogram, Level
 
+_PAUSED, _READ = (
+    Gauge("bridge_ingress_paused", "1 while the sockets are not read", fixed=fixed, zero_in="ingress")
+    for fixed in (1, 0)
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FramesWritten(Event):
@@ -30,9 +35,14 @@ class HoldingSampled(Event):
 
     level: ClassVar[Level] = "debug"
     metrics: ClassVar = (
-        Gauge("bridge_ingress_held_frames", "Frames read and not acknowledged", value="frames"),
-        Gauge("bridge_ingress_held_bytes", "Bytes read and not acknowledged", value="held_bytes"),
-        Gauge("bridge_ingress_subscriptions", "Interactions that this replica carries", value="subscriptions"),
+        Gauge("bridge_ingress_held_frames", "Frames read and not acknowledged", value="frames", zero_in="ingress"),
+        Gauge("bridge_ingress_held_bytes", "Bytes read and not acknowledged", value="held_bytes", zero_in="ingress"),
+        Gauge(
+            "bridge_ingress_subscriptions",
+            "Interactions that this replica carries",
+            value="subscriptions",
+            zero_in="ingress",
+        ),
     )
 
     frames: int
@@ -74,7 +84,7 @@ class ValveClosed(Event):
     level: ClassVar[Level] = "warning"
     metrics: ClassVar = (
         Counter("bridge_valve_closings", "How often the valve closed"),
-        Gauge("bridge_valve_closed", "1 while the valve is closed", fixed=1),
+        Gauge("bridge_valve_closed", "1 while the valve is closed", fixed=1, zero_in="ingress"),
     )
 
     lag_records: int | None
@@ -84,7 +94,7 @@ class ValveClosed(Event):
 class ValveOpened(Event):
     """The ranker has caught up."""
 
-    metrics: ClassVar = (Gauge("bridge_valve_closed", "1 while the valve is closed", fixed=0),)
+    metrics: ClassVar = (Gauge("bridge_valve_closed", "1 while the valve is closed", fixed=0, zero_in="ingress"),)
 
     lag_records: int | None
 
@@ -95,7 +105,7 @@ class ReadingPaused(Event):
 
     metrics: ClassVar = (
         Counter("bridge_ingress_pauses", "Pauses in reading", labels=("cause",)),
-        Gauge("bridge_ingress_paused", "1 while the sockets are not read", fixed=1),
+        _PAUSED,
     )
 
     cause: str
@@ -106,7 +116,7 @@ class ReadingResumed(Event):
     """What caused the pause is over."""
 
     metrics: ClassVar = (
-        Gauge("bridge_ingress_paused", "1 while the sockets are not read", fixed=0),
+        _READ,
         Histogram("bridge_ingress_pause_seconds", "How long its cause lasted", value="paused_s"),
     )
 
@@ -120,7 +130,7 @@ class ValveOverridden(Event):
     level: ClassVar[Level] = "warning"
     metrics: ClassVar = (
         Counter("bridge_valve_overridden", "Pauses that outlasted their bound while the valve was closed"),
-        Gauge("bridge_ingress_paused", "1 while the sockets are not read", fixed=0),
+        _READ,
     )
 
     lag_records: int | None
@@ -134,7 +144,7 @@ class PauseOverrun(Event):
     level: ClassVar[Level] = "warning"
     metrics: ClassVar = (
         Counter("bridge_ingress_pause_overruns", "Pauses that reached their bound", labels=("cause",)),
-        Gauge("bridge_ingress_paused", "1 while the sockets are not read", fixed=0),
+        _READ,
     )
 
     cause: str
@@ -148,7 +158,7 @@ class PauseProlonged(Event):
     level: ClassVar[Level] = "warning"
     metrics: ClassVar = (
         Counter("bridge_ingress_pauses_prolonged", "Pauses that went on beyond their bound", labels=("cause",)),
-        Gauge("bridge_ingress_paused", "1 while the sockets are not read", fixed=1),
+        _PAUSED,
     )
 
     cause: str
@@ -162,7 +172,7 @@ class WritingStalled(Event):
     level: ClassVar[Level] = "warning"
     metrics: ClassVar = (
         Counter("bridge_ingress_stalls", "How often Kafka acknowledged nothing for seconds"),
-        Gauge("bridge_ingress_stalled", "1 while Kafka acknowledges nothing", fixed=1),
+        Gauge("bridge_ingress_stalled", "1 while Kafka acknowledges nothing", fixed=1, zero_in="ingress"),
     )
 
     stalled_s: float
@@ -175,7 +185,7 @@ class WritingResumed(Event):
     """Kafka acknowledges again; what was held goes out first, in order."""
 
     metrics: ClassVar = (
-        Gauge("bridge_ingress_stalled", "1 while Kafka acknowledges nothing", fixed=0),
+        Gauge("bridge_ingress_stalled", "1 while Kafka acknowledges nothing", fixed=0, zero_in="ingress"),
         Histogram("bridge_ingress_stall_seconds", "How long Kafka acknowledged nothing", value="stalled_s"),
     )
 

@@ -32,13 +32,17 @@ class Counter:
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """Becomes the value of the field named `value`, or the number `fixed`."""
+    """Becomes the value of the field named `value`, or the number `fixed`.
+
+    In a process that runs `zero_in` it is 0 from the start: give it where that is true, and not merely unknown.
+    """
 
     name: str
     help: str
     labels: tuple[str, ...] = ()
     value: str | None = None
     fixed: float | None = None
+    zero_in: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

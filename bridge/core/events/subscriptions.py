@@ -60,7 +60,9 @@ class SubscriptionSetAside(Event):
 class PartitionsAssigned(Event):
     """A rebalance of the subscription topic has ended."""
 
-    metrics: ClassVar = (Gauge("bridge_ingress_partitions", "Subscription partitions of this replica", value="owned"),)
+    metrics: ClassVar = (
+        Gauge("bridge_ingress_partitions", "Subscription partitions of this replica", value="owned", zero_in="ingress"),
+    )
 
     owned: int
     gained: int

@@ -51,6 +51,14 @@ class ScriptedHop:
             raise self.drain_fails_with
 
 
+class CommittingHop(ScriptedHop):
+    """Commits up to 9 first."""
+
+    async def work(self, number: Number) -> None:
+        cast("OwnedNumber", number).committed["in"] = 9
+        await super().work(number)
+
+
 class World:
     """Everything around one number; `hops` are what each restore gives, in turn."""
 
@@ -178,6 +186,14 @@ async def test_a_number_that_would_set_too_much_aside_parks_with_the_reason_and_
     async with living(world):
         await until(lambda: world.life.is_running and len(world.writers) == 2)
         assert world.told(NumberParked) == [NumberParked(group="hop", number=4, reason="more than 5 in a row")]
+
+
+async def test_a_parked_number_still_knows_its_last_position() -> None:
+    world = World(CommittingHop(FencedError("no")), heartbeat_s=3_600)
+    assert world.life.committed is None
+    async with living(world):
+        await until(lambda: bool(world.told(NumberParked)))
+        assert world.life.committed == {"in": 9}
 
 
 async def test_a_restore_that_fails_is_tried_again() -> None:

@@ -31,13 +31,28 @@ class Reader:
         return {partition: self.ends.get(partition, 0) for partition in partitions}
 
 
+class Idle:
+    """Knows how far the numbers that are not running are behind; None: nobody answers."""
+
+    def __init__(self) -> None:
+        self.lag_records: int | None = 0
+        self.asked: Mapping[TopicPartition, int | None] = {}
+
+    async def records(self, known: Mapping[TopicPartition, int | None]) -> int | None:
+        self.asked = known
+        return self.lag_records
+
+
 class World(Told):
-    """A watch over the lists and the clicks of number 3; `committed` None: it is not running."""
+    """A watch over the lists and the clicks of number 3."""
 
     def __init__(self) -> None:
         super().__init__()
         self.probe, self.stable = Reader({LISTS: 9}), Reader({LISTS: 9})
+        self.idle_lag = Idle()
+        self.is_running = True
         self.committed: dict[str, int] | None = {"lists": 4, "clicks": 0}
+        self.unworkable: list[TopicPartition] = []
         self.is_assigned = True
         self.waits = False
         self.stuck: list[str] = []
@@ -56,6 +71,7 @@ class World(Told):
             plan,
             probe=self.probe,
             stable_probe=self.stable,
+            idle_lag=cast("Any", self.idle_lag),
             watchdog=self.watchdog,
             view=self._view,
             on_stuck=self.stuck.append,
@@ -63,7 +79,8 @@ class World(Told):
         )
 
     def _view(self) -> View:
-        return View(numbers=[Seen(number=3, committed=self.committed)] if self.is_assigned else None)
+        seen = Seen(number=3, is_running=self.is_running, committed=self.committed)
+        return View(numbers=[seen] if self.is_assigned else None, unworkable=self.unworkable)
 
     def monotonic(self) -> float:
         self.looks += 1
@@ -95,8 +112,65 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 async def test_tells_the_lag_of_what_it_owns(world: World) -> None:
     await world.look(1)
-    assert world.all(LagMeasured) == [LagMeasured(group="tally", lag_records=5)]
-    assert world.all(StableOffsetMeasured) == [StableOffsetMeasured(group="tally", age_s=0)]
+    assert world.all(LagMeasured)[0] == LagMeasured(group="tally", lag_records=5)
+    assert world.all(StableOffsetMeasured)[0] == StableOffsetMeasured(group="tally", age_s=0)
+    assert world.idle_lag.asked == {}
+
+
+@pytest.mark.parametrize(
+    ("committed", "asked"),
+    [({"lists": 4, "clicks": 0}, {LISTS: 4, CLICKS: 0}), (None, {LISTS: None, CLICKS: None})],
+)
+async def test_a_number_that_is_not_running_counts_all_the_same(
+    world: World, committed: dict[str, int] | None, asked: Mapping[TopicPartition, int | None]
+) -> None:
+    """Parked numbers are what an alert on the lag is for."""
+    world.is_running, world.committed, world.idle_lag.lag_records = False, committed, 7
+    await world.look(1)
+    assert world.idle_lag.asked == asked
+    assert world.all(LagMeasured)[0].lag_records == 7
+
+
+async def test_a_partition_that_cannot_be_worked_counts_too(world: World) -> None:
+    """As of a topic that was given more partitions than the others."""
+    world.unworkable, world.idle_lag.lag_records = [TopicPartition("lists", 4)], 7
+    await world.look(1)
+    assert world.idle_lag.asked == {TopicPartition("lists", 4): None}
+    assert world.all(LagMeasured)[0].lag_records == 5 + 7
+
+
+async def test_what_is_unknown_of_some_numbers_is_unknown_and_the_watchdog_does_not_mind(world: World) -> None:
+    world.idle_lag.lag_records = None
+    await world.look(1)
+    assert world.all(LagMeasured)[0].lag_records is None
+    assert world.all(StableOffsetMeasured)[0].age_s == 0
+    assert world.watch.is_kafka_there
+    await world.look(2)
+    assert world.stuck == ["number 3"]
+
+
+@pytest.mark.parametrize("reader", ["probe", "stable"])
+async def test_a_reader_that_gives_no_answer_leaves_unknown_what_it_would_tell(world: World, reader: str) -> None:
+    getattr(world, reader).ends = None
+    await world.look(1)
+    assert world.all(LagMeasured)[0].lag_records == (None if reader == "probe" else 5)
+    assert world.all(StableOffsetMeasured)[0].age_s is None
+
+
+async def test_while_it_waits_for_its_partitions_nobody_knows(world: World) -> None:
+    """They are read by nobody meanwhile: that is not a lag of 0."""
+    world.is_assigned = False
+    await world.look(1)
+    assert world.all(LagMeasured)[0].lag_records is None
+    assert world.all(StableOffsetMeasured)[0].age_s == 0
+
+
+async def test_once_nobody_looks_any_more_nobody_knows(world: World) -> None:
+    await world.look(1)
+    assert world.events[-2:] == [
+        LagMeasured(group="tally", lag_records=None),
+        StableOffsetMeasured(group="tally", age_s=None),
+    ]
 
 
 async def test_a_number_that_has_work_and_commits_nothing_is_stuck(world: World) -> None:
@@ -118,7 +192,7 @@ async def test_what_is_read_to_the_last_stable_offset_has_no_work(world: World) 
 
 
 async def test_a_number_that_is_not_running_is_not_expected_to_do_anything(world: World) -> None:
-    world.committed = None
+    world.is_running = False
     await world.look()
     assert world.stuck == []
 
@@ -134,7 +208,7 @@ async def test_what_an_open_transaction_holds_up_is_told_and_waited_for(world: W
     world.probe.ends = {LISTS: 9, CLICKS: 5}
     world.watchdog._stuck_after_s = 6
     await world.look(20)
-    assert world.all(StableOffsetMeasured)[-1].age_s == 19
+    assert [one.age_s for one in world.all(StableOffsetMeasured) if one.age_s is not None][-1] == 19
     assert world.stuck == []
 
 
