@@ -165,7 +165,7 @@ class Parts:
             outputs=[self._topics.dlq_exports],
             make_hop=lambda _: exporters.new(),
             # A KMP that is down is waited for without end: neither a new consumer nor a restart would help it.
-            waits=lambda: exporters.is_resting,
+            waits=exporters.waits,
         )
         return Part(
             name=part.name,
@@ -187,7 +187,7 @@ class Parts:
         make_hop: Callable[[int], Hop],
         moves_on: Sequence[str] = (),
         state_topic: str | None = None,
-        waits: Callable[[], bool] = lambda: False,
+        waits: Callable[[int], bool] = lambda _: False,
     ) -> Part:
         plan = Plan(
             group=group_of(self._settings.kafka, worker),

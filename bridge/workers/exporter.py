@@ -58,10 +58,9 @@ class Exporters:
             topics=self._topics, outlet=self._outlet, drain_timeout_s=self._drain_timeout_s, emit=self._emit
         )
 
-    @property
-    def is_resting(self) -> bool:
-        """True while it waits for the KMP on purpose."""
-        return self._outlet.is_resting
+    def waits(self, number: int) -> bool:
+        """True while that number waits for the KMP on purpose."""
+        return self._outlet.waits(number)
 
     def conditions(self) -> Sequence[Condition]:
         """What `/readyz` says of the KMP."""
@@ -188,7 +187,7 @@ class _Turn:
         while isinstance(verdict := await self._outlet.post(export, attempt=attempt), RetryAfter):
             if self._is_draining:
                 return None
-            await self._outlet.sleep(verdict.delay_s)
+            await self._outlet.sleep_before_retry(verdict.delay_s, number=self._number.number)
             attempt += 1
         return told(export, verdict, attempts=attempt, topics=self._topics)
 

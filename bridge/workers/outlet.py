@@ -1,6 +1,7 @@
 """Outlet: the one way from this process to the KMP, which the exports of all its numbers share."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import assert_never
@@ -39,7 +40,7 @@ class Outlet:
         sleep: Sleep,
     ) -> None:
         self._sleep = sleep
-        self._sleeping = 0
+        self._retrying = Counter[int]()
         self.posting: set[asyncio.Task[None] | None] = set()
         self._kmp = kmp
         self._policy = policy
@@ -67,18 +68,17 @@ class Outlet:
                         return await self._ask(export, attempt=attempt)
             return await self._ask(export, attempt=attempt)
 
-    async def sleep(self, delay_s: float) -> None:
-        """How whoever uses the outlet waits for a retry."""
-        self._sleeping += 1
+    async def sleep_before_retry(self, delay_s: float, *, number: int) -> None:
+        """How an export of a number waits for its next try."""
+        self._retrying[number] += 1
         try:
             await self._sleep(delay_s)
         finally:
-            self._sleeping -= 1
+            self._retrying[number] -= 1
 
-    @property
-    def is_resting(self) -> bool:
-        """True while an export waits for its next try, or all of them for a KMP that is down."""
-        return self._sleeping > 0
+    def waits(self, number: int) -> bool:
+        """True while an export of that number waits for its next try, or all numbers for a KMP that is down."""
+        return self._retrying[number] > 0 or self._breaker.is_tripped or self._breaker.rest_s(self._monotonic()) > 0
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -99,7 +99,7 @@ class Outlet:
 
     async def _rest(self) -> None:
         while (rest_s := self._breaker.rest_s(self._monotonic())) > 0:
-            await self.sleep(rest_s)
+            await self._sleep(rest_s)
 
     async def _ask(self, export: Export, *, attempt: int) -> Verdict:
         task = asyncio.current_task()

@@ -11,6 +11,7 @@ from bridge.adapters.kafka.clients import Clients, Options
 from bridge.adapters.kafka.committed import committed_positions
 from tests.broker import KafkaBroker
 from tests.kafka.cluster import Cluster
+from tests.kafka.relay import relaying
 
 
 @pytest.fixture
@@ -36,3 +37,22 @@ async def test_the_first_question_that_a_cluster_is_asked_waits_for_the_coordina
         await admin.start()
         assert await committed_positions(admin, "g", [TopicPartition("t", 0)], timeout_s=60) == {}
         await admin.close()
+
+
+@pytest.mark.kafka
+async def test_a_connection_that_a_firewall_has_dropped_is_replaced_within_the_time(tmp_path: Path) -> None:
+    """As after a quiet hour: nothing is refused, nothing is answered."""
+    async with relaying() as relay:
+        behind = {"advertised.listeners": f"PLAINTEXT://127.0.0.1:{relay.port}"}
+        with KafkaBroker(tmp_path / "broker", **behind) as broker:
+            relay.to_port = int(broker.bootstrap_servers.rpartition(":")[2])
+            cluster = Cluster(broker.bootstrap_servers, "")
+            await cluster.create_topics()
+            partition = TopicPartition(cluster.topics.raw_suggestions, 0)
+            await cluster.commit("g", {partition: 7})
+            admin = cluster.clients.admin(request_timeout_ms=1_000)
+            await admin.start()
+            assert await committed_positions(admin, "g", [partition], timeout_s=30) == {partition: 7}
+            relay.cut_off()
+            assert await committed_positions(admin, "g", [partition], timeout_s=30) == {partition: 7}
+            await admin.close()

@@ -97,16 +97,28 @@ async def test_a_rest_that_the_kmp_asks_for_holds_for_every_export() -> None:
     made = _Set()
     await made.fail("a", retry_after="7")
     async with asyncio.TaskGroup() as tasks:
-        assert not made.outlet.is_resting
         waiting = tasks.create_task(made.outlet.post(_export("b"), attempt=1))
         await made.time.until_sleeping()
         assert len(made.kmp.posts) == 1
-        assert made.outlet.is_resting, "on purpose: it is not stuck"
+        assert made.outlet.waits(1), "on purpose: no number is stuck"
         made.time.advance(6.9)
         assert made.time.sleeping == 1
         made.time.advance(0.2)
         assert await waiting == Delivered(status=200)
-    assert not made.outlet.is_resting
+    assert not made.outlet.waits(1)
+
+
+async def test_a_retry_of_one_number_is_no_wait_of_the_others() -> None:
+    """These may be stuck all the same."""
+    made = _Set()
+    async with asyncio.TaskGroup() as tasks:
+        sleeping = tasks.create_task(made.outlet.sleep_before_retry(2, number=3))
+        await made.time.until_sleeping()
+        assert made.outlet.waits(3)
+        assert not made.outlet.waits(1)
+        made.time.advance(2.1)
+        await sleeping
+    assert not made.outlet.waits(3)
 
 
 async def test_a_kmp_that_is_down_is_asked_by_one_export_at_a_time_and_then_by_all() -> None:

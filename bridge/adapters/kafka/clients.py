@@ -135,9 +135,13 @@ class Clients:
         producer._message_accumulator._pending_batches = _Pending()  # noqa: SLF001
         return producer
 
-    def admin(self) -> AIOKafkaAdminClient:
-        """A client for topics, groups and committed positions."""
-        return AIOKafkaAdminClient(**self._common)
+    def admin(self, *, request_timeout_ms: int | None = None) -> AIOKafkaAdminClient:
+        """A client for topics, groups and committed positions.
+
+        A connection on which no answer comes for `request_timeout_ms` is closed, and the next request opens another.
+        """
+        shorter = {} if request_timeout_ms is None else {"request_timeout_ms": request_timeout_ms}
+        return AIOKafkaAdminClient(**(self._common | shorter))
 
 
 class _Pending(set[object]):

@@ -31,6 +31,9 @@ _STOP_S = 10.0
 _SAMPLE_S = 2.0
 # A position is known at once, unless the client has lost it.
 _POSITION_S = 10.0
+# Less than half of what a restore waits for an answer: a connection that a firewall has dropped while nothing went over
+# it is noticed, and the question comes through on another one.
+_REQUEST_TIMEOUT_MS = 4_000
 _POLL_MS = 100
 # While a record waits for the end of the other topic, positions are looked at more often: a transaction marker moves
 # a position without returning a record.
@@ -64,7 +67,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
         # Not the group's consumer: its connection is busy with long polls, and its ends would be last stable offsets.
         self._probe: AIOKafkaConsumer = clients.reader(isolation_level="read_uncommitted")
         self._stable_probe: AIOKafkaConsumer = clients.reader()
-        self._admin: AIOKafkaAdminClient = clients.admin()
+        self._admin: AIOKafkaAdminClient = clients.admin(request_timeout_ms=_REQUEST_TIMEOUT_MS)
         self._watch = Watch(
             plan,
             probe=self._probe,

@@ -31,8 +31,9 @@ class Plan:
     """What the engine of one hop works on.
 
     `outputs` are the topics beside the state whose records name the input that they were made from. `moves_on`: the
-    topics whose records a number may write to any number of `partitions`. `waits`: the hop waits for something outside,
-    on purpose. `partitions`: how many its inputs and outputs have; where it is not known, inputs need only be alike.
+    topics whose records a number may write to any number of `partitions`. `waits`: a number waits for something
+    outside, on purpose. `partitions`: how many its inputs and outputs have; where it is not known, inputs need only be
+    alike.
     """
 
     group: str
@@ -42,7 +43,7 @@ class Plan:
     make_hop: Callable[[int], Hop]
     outputs: Sequence[str] = ()
     moves_on: Sequence[str] = ()
-    waits: Callable[[], bool] = lambda: False
+    waits: Callable[[int], bool] = lambda _: False
     partitions: int | None = None
 
 

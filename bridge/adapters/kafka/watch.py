@@ -135,7 +135,7 @@ class Watch:
             has_work=stable is not None
             and any(stable[TopicPartition(topic, one.number)] > position for topic, position in committed.items()),
             is_running=one.is_running,
-            waits=stable is None or is_held_up or self._plan.waits(),
+            waits=stable is None or is_held_up or self._plan.waits(one.number),
         )
 
     def _idle_positions(self, view: View) -> dict[TopicPartition, int | None]:

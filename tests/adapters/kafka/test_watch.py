@@ -65,7 +65,7 @@ class World(Told):
             state_topic=None,
             audit_topic="audit",
             make_hop=lambda _: cast("Any", None),
-            waits=lambda: self.waits,
+            waits=lambda number: self.waits and number == 3,
         )
         self.watch = Watch(
             plan,
