@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridge.cli.console import EXIT_FAILED, Json, end, print_json, settings_of, work
-from bridge.cli.tail import full_name, line_of
+from bridge.cli.tail import full_name, full_place, line_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,19 +166,12 @@ def _selection(dlq_class: str | None, since: str | None, interaction: str | None
 
 
 def _place(settings: "Settings", spelled: str) -> "Place":
-    from dataclasses import replace
-
-    from bridge.core.letters import place_of
-
-    try:
-        place = place_of(spelled)
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}: {spelled}", param_hint="TOPIC/PARTITION/OFFSET") from None
-    topics = _topics(settings)
-    name = _letter_topic(settings, place.topic, hint="TOPIC/PARTITION/OFFSET")
-    if place.partition >= topics.partitions:
-        raise typer.BadParameter(f"{name} has {topics.partitions} partitions", param_hint="TOPIC/PARTITION/OFFSET")
-    return replace(place, topic=name)
+    hint = "TOPIC/PARTITION/OFFSET"
+    place = full_place(settings, spelled, hint=hint)
+    name, partitions = _letter_topic(settings, place.topic, hint=hint), _topics(settings).partitions
+    if place.partition >= partitions:
+        raise typer.BadParameter(f"{name} has {partitions} partitions", param_hint=hint)
+    return place
 
 
 def _now_ms() -> int:

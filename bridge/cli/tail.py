@@ -11,6 +11,7 @@ import typer
 from bridge.cli.console import settings_of, work
 
 if TYPE_CHECKING:
+    from bridge.core.letters import Place
     from bridge.core.records import Record
     from bridge.settings import Settings
 
@@ -35,6 +36,19 @@ def tail(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         pass
+
+
+def full_place(settings: "Settings", spelled: str, *, hint: str) -> "Place":
+    """The place TOPIC/PARTITION/OFFSET, with the topic's name on the cluster; typer.BadParameter for anything else."""
+    from dataclasses import replace
+
+    from bridge.core.letters import place_of
+
+    try:
+        place = place_of(spelled)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}: {spelled}", param_hint=hint) from None
+    return replace(place, topic=full_name(settings, place.topic))
 
 
 def full_name(settings: "Settings", topic: str) -> str:

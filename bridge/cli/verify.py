@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridge.cli.console import EXIT_FAILED, Json, settings_of, work
+from bridge.cli.tail import full_place
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,24 +87,17 @@ def _moment(spelled: str | None, option: str) -> int | None:
 
 
 def _place(settings: "Settings", spelled: str | None, option: str) -> "Place | None":
-    """A place on one of the topics that are looked at, which may be named with its prefix or without."""
-    from dataclasses import replace
-
-    from bridge.core.letters import place_of
+    """A place on one of the topics that are looked at."""
     from bridge.core.topics import topics_of
     from bridge.core.verify_scope import topics_read
 
     if spelled is None:
         return None
-    try:
-        place = place_of(spelled)
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}: {spelled}", param_hint=option) from None
+    place = full_place(settings, spelled, hint=option)
     topics = topics_of(settings.topics, prefix=settings.kafka.prefix)
-    name = place.topic if place.topic in topics_read(topics) else settings.kafka.prefix + place.topic
-    if name not in topics_read(topics) or place.partition >= topics.partitions:
+    if place.topic not in topics_read(topics) or place.partition >= topics.partitions:
         raise typer.BadParameter(f"no such partition: {place.topic}/{place.partition}", param_hint=option)
-    return replace(place, topic=name)
+    return place
 
 
 def _refuse_contradictions(asked: "Asked") -> None:

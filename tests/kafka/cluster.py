@@ -109,7 +109,8 @@ class Cluster:
         try:
             # Assigned by hand it needs no membership.
             consumer.assign(list(positions))
-            await consumer.commit(positions)
+            async with asyncio.timeout(30):
+                await consumer.commit(positions)
         finally:
             await consumer.stop()
 

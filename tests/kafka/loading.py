@@ -1,6 +1,5 @@
 """Numbers that were made in memory, put on a broker as they are: records with their times, and where the groups are."""
 
-import asyncio
 from collections.abc import Sequence
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -59,12 +58,4 @@ async def commit(cluster: Cluster, *worlds: World) -> None:
     }
     for group, inputs in groups.items():
         positions = {TopicPartition(topic, world.number): world.worked[topic] for topic in inputs for world in worlds}
-        consumer = cluster.clients.group_consumer(cluster.options.prefix + group)
-        await consumer.start()
-        try:
-            # Assigned by hand, it may commit for a group that has no members.
-            consumer.assign(list(positions))
-            async with asyncio.timeout(30):
-                await consumer.commit(positions)
-        finally:
-            await consumer.stop()
+        await cluster.commit(group, positions)

@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.broker import KafkaBroker
 
 
 class Relay:
@@ -43,3 +46,13 @@ async def relaying() -> AsyncIterator[Relay]:
     yield relay
     server.close()
     await asyncio.wait(relay.serving)  # Both ends are closed by now.
+
+
+@asynccontextmanager
+async def relayed_broker(folder: Path) -> AsyncIterator[tuple[KafkaBroker, Relay]]:
+    """A broker that clients reach through a relay, once they know where it is."""
+    async with relaying() as relay:
+        behind = {"advertised.listeners": f"PLAINTEXT://127.0.0.1:{relay.port}"}
+        with KafkaBroker(folder, **behind) as broker:
+            relay.to_port = int(broker.bootstrap_servers.rpartition(":")[2])
+            yield broker, relay

@@ -11,7 +11,7 @@ from bridge.adapters.kafka.clients import Clients, Options
 from bridge.adapters.kafka.committed import committed_positions
 from tests.broker import KafkaBroker
 from tests.kafka.cluster import Cluster
-from tests.kafka.relay import relaying
+from tests.kafka.relay import relayed_broker
 
 
 @pytest.fixture
@@ -42,17 +42,14 @@ async def test_the_first_question_that_a_cluster_is_asked_waits_for_the_coordina
 @pytest.mark.kafka
 async def test_a_connection_that_a_firewall_has_dropped_is_replaced_within_the_time(tmp_path: Path) -> None:
     """As after a quiet hour: nothing is refused, nothing is answered."""
-    async with relaying() as relay:
-        behind = {"advertised.listeners": f"PLAINTEXT://127.0.0.1:{relay.port}"}
-        with KafkaBroker(tmp_path / "broker", **behind) as broker:
-            relay.to_port = int(broker.bootstrap_servers.rpartition(":")[2])
-            cluster = Cluster(broker.bootstrap_servers, "")
-            await cluster.create_topics()
-            partition = TopicPartition(cluster.topics.raw_suggestions, 0)
-            await cluster.commit("g", {partition: 7})
-            admin = cluster.clients.admin(request_timeout_ms=1_000)
-            await admin.start()
-            assert await committed_positions(admin, "g", [partition], timeout_s=30) == {partition: 7}
-            relay.cut_off()
-            assert await committed_positions(admin, "g", [partition], timeout_s=30) == {partition: 7}
-            await admin.close()
+    async with relayed_broker(tmp_path / "broker") as (broker, relay):
+        cluster = Cluster(broker.bootstrap_servers, "")
+        await cluster.create_topics()
+        partition = TopicPartition(cluster.topics.raw_suggestions, 0)
+        await cluster.commit("g", {partition: 7})
+        admin = cluster.clients.admin(request_timeout_ms=1_000)
+        await admin.start()
+        assert await committed_positions(admin, "g", [partition], timeout_s=30) == {partition: 7}
+        relay.cut_off()
+        assert await committed_positions(admin, "g", [partition], timeout_s=30) == {partition: 7}
+        await admin.close()

@@ -12,10 +12,20 @@ from bridge.adapters.kafka.lag import KafkaLag
 from bridge.core.valve import Lag
 from tests.broker import KafkaBroker
 from tests.kafka.cluster import Cluster
-from tests.kafka.relay import relaying
+from tests.kafka.relay import relayed_broker
 
 # A broker that was killed may come back once its former session is over.
 QUICK = {"broker.session.timeout.ms": "1000", "broker.heartbeat.interval.ms": "200"}
+
+
+async def probe_of_one_unread(broker: KafkaBroker, prefix: str) -> KafkaLag:
+    """The lag of a group that has read one of two records."""
+    cluster = Cluster(broker.bootstrap_servers, prefix)
+    await cluster.create_topics()
+    topic = cluster.topics.raw_suggestions
+    await cluster.send(topic, b"1", b"2")
+    await cluster.commit("ranker", {TopicPartition(topic, 0): 1, TopicPartition(topic, 1): 0})
+    return KafkaLag(cluster.clients, topic=topic, groups=[f"{prefix}ranker"])
 
 
 async def test_without_kafka_nobody_knows() -> None:
@@ -35,12 +45,7 @@ async def test_without_the_topic_nobody_knows(bootstrap_servers: str, prefix: st
 @pytest.mark.kafka
 async def test_a_broker_that_goes_away_is_unknown_until_it_is_back(tmp_path: Path, prefix: str) -> None:
     with KafkaBroker(tmp_path / "broker", **QUICK) as broker:
-        cluster = Cluster(broker.bootstrap_servers, prefix)
-        await cluster.create_topics()
-        topic = cluster.topics.raw_suggestions
-        await cluster.send(topic, b"1", b"2")
-        await cluster.commit("ranker", {TopicPartition(topic, 0): 1, TopicPartition(topic, 1): 0})
-        probe = KafkaLag(cluster.clients, topic=topic, groups=[f"{prefix}ranker"])
+        probe = await probe_of_one_unread(broker, prefix)
         assert await probe.lag() == 1
         broker.kill()
         async with asyncio.timeout(10):
@@ -55,21 +60,13 @@ async def test_a_broker_that_goes_away_is_unknown_until_it_is_back(tmp_path: Pat
 
 @pytest.mark.kafka
 async def test_connections_on_which_nothing_is_answered_any_more_are_made_anew(tmp_path: Path, prefix: str) -> None:
-    async with relaying() as relay:
-        behind = {"advertised.listeners": f"PLAINTEXT://127.0.0.1:{relay.port}"}
-        with KafkaBroker(tmp_path / "broker", **behind) as broker:
-            relay.to_port = int(broker.bootstrap_servers.rpartition(":")[2])
-            cluster = Cluster(broker.bootstrap_servers, prefix)
-            await cluster.create_topics()
-            topic = cluster.topics.raw_suggestions
-            await cluster.send(topic, b"1", b"2")
-            await cluster.commit("ranker", {TopicPartition(topic, 0): 1, TopicPartition(topic, 1): 0})
-            probe = KafkaLag(cluster.clients, topic=topic, groups=[f"{prefix}ranker"])
-            assert (await probe.lag(), await probe.sample()) == (1, Lag(records=1, oldest_ms=ANY))
-            relay.cut_off()
-            unknown = 0
-            async with asyncio.timeout(30):  # aiokafka itself would take its request timeout, 40 s.
-                while await probe.sample() is None:
-                    unknown += 1
-            assert unknown >= 3
-            await probe.stop()
+    async with relayed_broker(tmp_path / "broker") as (broker, relay):
+        probe = await probe_of_one_unread(broker, prefix)
+        assert (await probe.lag(), await probe.sample()) == (1, Lag(records=1, oldest_ms=ANY))
+        relay.cut_off()
+        unknown = 0
+        async with asyncio.timeout(30):  # aiokafka itself would take its request timeout, 40 s.
+            while await probe.sample() is None:
+                unknown += 1
+        assert unknown >= 3
+        await probe.stop()

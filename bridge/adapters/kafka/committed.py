@@ -16,9 +16,9 @@ async def committed_positions(
     """The committed position of each partition that has one.
 
     Raises UnavailableError where the group's coordinator gives no answer within `timeout_s`, or an error that does not
-    pass. aiokafka's own
-    `list_consumer_group_offsets` drops an error that concerns the whole group and answers with an empty dictionary,
-    which reads like a group that never committed: for us the difference between going on and starting over.
+    pass. aiokafka's own `list_consumer_group_offsets` drops an error that concerns the whole group and answers with an
+    empty dictionary, which reads like a group that never committed: for us the difference between going on and starting
+    over.
     """
     by_topic: dict[str, list[int]] = {}
     for partition in partitions:

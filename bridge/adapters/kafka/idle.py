@@ -8,6 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from bridge.adapters.kafka.committed import committed_positions
+from bridge.adapters.kafka.lag import records_behind
 from bridge.adapters.kafka.start_stop import own_cancellations_only
 from bridge.core.errors import UnavailableError
 
@@ -36,7 +37,7 @@ class IdleLag:
                     ends: Mapping[TopicPartition, int] = await self._probe.end_offsets([*known])
         except (KafkaError, OSError, TimeoutError, UnavailableError):
             return None
-        return sum(max(0, end - positions[partition]) for partition, end in ends.items())
+        return records_behind(ends, positions)
 
     async def _positions(self, known: Mapping[TopicPartition, int | None]) -> Mapping[TopicPartition, int]:
         positions = {partition: position for partition, position in known.items() if position is not None}

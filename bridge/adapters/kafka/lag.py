@@ -85,12 +85,12 @@ class KafkaLag:
 
     async def _records_behind(self) -> int:
         ends, positions = await self._ends_and_positions()
-        return max(_records(ends, one) for one in positions)
+        return max(records_behind(ends, one) for one in positions)
 
     async def _lag(self) -> Lag:
         ends, positions = await self._ends_and_positions()
         oldest_ms = await self._oldest_ms(_unread(ends, positions))
-        return Lag(records=max(_records(ends, one) for one in positions), oldest_ms=oldest_ms)
+        return Lag(records=max(records_behind(ends, one) for one in positions), oldest_ms=oldest_ms)
 
     async def _ends_and_positions(self) -> tuple[_Positions, Sequence[_Positions]]:
         reader, admin = await self._connected()
@@ -134,8 +134,10 @@ class KafkaLag:
         return self._reader, self._admin
 
 
-def _records(ends: _Positions, positions: _Positions) -> int:
-    # A position may be ahead of the last stable offset while a transaction is open below it.
+def records_behind(ends: _Positions, positions: _Positions) -> int:
+    """Ends minus positions, summed over the partitions of `ends`."""
+    # A position may be ahead of the last stable offset while a transaction is open below it, and of any end that moves
+    # back because another replica becomes the leader.
     return sum(max(0, ends[partition] - positions[partition]) for partition in ends)
 
 
