@@ -51,13 +51,19 @@ class Moves:
         else:
             self._findings.count(MOVED, left=1, right=1)
 
-    def finish(self, scopes: Mapping[int, Scope], *, partitions: int) -> None:
-        """Names those of which only one half is there; of `partitions` numbers, those of `scopes` were looked at."""
+    def finish(self, scopes: Mapping[int, Scope], *, partitions: int, until_ms: int | None = None) -> None:
+        """Names those of which only one half is there; of `partitions` numbers, those of `scopes` were looked at.
+
+        Each number may have been read only until `until_ms`, None for its end.
+        """
         if len(scopes) < partitions:
             self._findings.count(MOVED, left=len(self._told), right=len(self._come))
             self._findings.count(MOVED, unproven=len(self._told) + len(self._come))
             return
         for source, record in self._told.items():
+            if until_ms is not None and record.timestamp > until_ms:
+                self._findings.count(MOVED, left=1, unproven=1)
+                continue
             self._judge(source, record, scopes, left=1, right=0, what="the click that it moved is not there")
         for source, record in self._come.items():
             self._judge(
@@ -146,10 +152,10 @@ class NumberBooks:
     def _clicks(self, records: Sequence[Record]) -> None:
         self._tally.click(records)
         for record in records:
-            headers = dict(record.headers)
-            source = headers.get(X_SOURCE)
-            if source is not None and REPLAY_COUNT not in headers:
-                self._moves.came(record, source)
+            # A click that was moved ends in its source; one that was replayed since, in its count.
+            last = next((one for one in reversed(record.headers) if one[0] in {X_SOURCE, REPLAY_COUNT}), None)
+            if last is not None and last[0] == X_SOURCE:
+                self._moves.came(record, last[1])
 
     def _exports(self, records: Sequence[Record]) -> None:
         self._exporter.sources.take(records)

@@ -27,12 +27,15 @@ from bridge.core.verify_scope import Scope
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a recount says of the click at `offset`: whether it counts (None: its interaction's beginning is not known).
+    """What a recount says of the click at `offset`, appended at `at_ms`: whether it counts.
+
+    None where it cannot be known, because lists or clicks of its interaction are gone.
 
     `body` and `export_id` are what its export must be, where it counts.
     """
 
     offset: int
+    at_ms: int
     is_counted: bool | None
     body: bytes = b""
     export_id: bytes = b""
@@ -194,15 +197,16 @@ class Recounting:
     def _count_click(self, taken: _Click) -> None:
         click = taken.click
         if click is None:
-            self._judge(Verdict(offset=taken.offset, is_counted=False))
+            self._judge(Verdict(offset=taken.offset, at_ms=taken.at_ms, is_counted=False))
             return
         before = self._tallies.of(click.interaction_id, at_ms=taken.at_ms)
         counted = before.with_click(taken.identity, click.suggestion_id, at_ms=taken.at_ms)
-        verdict = Verdict(offset=taken.offset, is_counted=False)
+        verdict = Verdict(offset=taken.offset, at_ms=taken.at_ms, is_counted=False)
         if counted is not None:
             self._keep(counted.after, self._topics.suggestion_clicks, taken.offset)
             verdict = Verdict(
                 offset=taken.offset,
+                at_ms=taken.at_ms,
                 is_counted=True,
                 body=export_of(click, acceptance_rate=counted.rate, timestamp_ms=taken.at_ms),
                 export_id=export_id_of(click.interaction_id, taken.identity).encode(),
@@ -239,9 +243,11 @@ class Recounting:
         """Whether all of an interaction was counted here; else its acceptance is taken over."""
         self._known.add(interaction_id)
         found = _decoded(record)
-        is_whole = found is not None and from_rfc3339(found.first_at) > (self._from_ms or 0)
+        first_ms = 0 if found is None else from_rfc3339(found.first_at)
+        is_whole = first_ms > (self._from_ms or 0)
         for verdict in self._doubtful.pop(interaction_id, ()):
-            self._judge(verdict if is_whole else Verdict(offset=verdict.offset, is_counted=None))
+            # An interaction that comes back long after it was forgotten begins anew: its former life stays unknown.
+            self._judge(verdict if is_whole and verdict.at_ms >= first_ms else _unknown(verdict))
         if is_whole:
             return True
         if found is None:
@@ -275,7 +281,7 @@ class Recounting:
         self._findings.count(ACCEPTANCE, left=self._compared, right=self._compared)
         for verdicts in self._doubtful.values():
             for verdict in verdicts:
-                self._judge(Verdict(offset=verdict.offset, is_counted=None))
+                self._judge(_unknown(verdict))
         for topic, offset in sorted(self._changed.values()):
             if offset >= due_before.get(topic, 0):
                 self._findings.count(ACCEPTANCE, left=1, open=1)
@@ -283,6 +289,10 @@ class Recounting:
             self._findings.count(ACCEPTANCE, left=1)
             what = "it changed the acceptance of its interaction, and no acceptance tells of it"
             self._findings.offend(ACCEPTANCE, topic=topic, partition=self._number, offset=offset, what=what)
+
+
+def _unknown(verdict: Verdict) -> Verdict:
+    return Verdict(offset=verdict.offset, at_ms=verdict.at_ms, is_counted=None)
 
 
 def _decoded(record: Record) -> Acceptance | None:

@@ -60,13 +60,15 @@ def scope_of(
     due_before: Mapping[str, int],
     shortened: Collection[str],
     heads_ms: Mapping[str, int],
+    letters_kept_from_ms: Mapping[str, int],
     read_from_ms: int | None,
     dead: Mapping[str, Offsets],
 ) -> Scope:
     """The scope of a number.
 
     `shortened` are the topics whose beginning retention has deleted, `heads_ms` when the first record that is left of
-    each was written. `read_from_ms` is the time from which all of them were read, None if from the start.
+    each was written. `letters_kept_from_ms` is from when on Kafka keeps the records of a topic of dead letters, where
+    that is known. `read_from_ms` is the time from which all of them were read, None if from the start.
     """
     made_of = {
         topics.raw_suggestions: ([topics.ranked_suggestions, topics.suggestion_audit], topics.dlq_ranker),
@@ -81,7 +83,10 @@ def scope_of(
         begins=begins,
         due_before=due_before,
         proven_from_ms={
-            source: _proven_from_ms(results, letters, shortened, heads_ms)
+            source: max(
+                _results_from_ms(results, shortened, heads_ms),
+                _letters_from_ms(letters, shortened, heads_ms, letters_kept_from_ms),
+            )
             for source, (results, letters) in made_of.items()
         },
         counted_from_ms=_counted_from_ms(topics_exact(topics), shortened, heads_ms, read_from_ms),
@@ -89,15 +94,23 @@ def scope_of(
     )
 
 
-def _proven_from_ms(
-    results: Collection[str], letters: str, shortened: Collection[str], heads_ms: Mapping[str, int]
+def _results_from_ms(results: Collection[str], shortened: Collection[str], heads_ms: Mapping[str, int]) -> float:
+    """From when on all results of a record are still there, as far as can be known."""
+    return max((heads_ms.get(topic, _NEVER_MS) + MARGIN_MS for topic in results if topic in shortened), default=0)
+
+
+def _letters_from_ms(
+    letters: str, shortened: Collection[str], heads_ms: Mapping[str, int], kept_from_ms: Mapping[str, int]
 ) -> float:
-    """From when on all that was made of a record is still there, as far as can be known."""
-    gone = [heads_ms.get(topic, _NEVER_MS) + MARGIN_MS for topic in results if topic in shortened]
-    if letters in shortened and letters in heads_ms:
-        # Where no dead letter is left, the last one went long ago: they are kept longer than what they were made of.
-        gone.append(heads_ms[letters] + MARGIN_MS)
-    return max(gone, default=0)
+    """From when on all dead letters are still there.
+
+    They are few: the first one that is left may be of an hour ago, and says nothing of what was written before it.
+    What retention took was older than it keeps them.
+    """
+    if letters not in shortened:
+        return 0
+    known = [at_ms[letters] + MARGIN_MS for at_ms in (heads_ms, kept_from_ms) if letters in at_ms]
+    return min(known, default=0)
 
 
 def _counted_from_ms(

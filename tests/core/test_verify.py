@@ -12,13 +12,14 @@ from bridge.core.dead_letters import malformed_letter
 from bridge.core.errors import MalformedError
 from bridge.core.letters import REPLAY_COUNT
 from bridge.core.partitions import partition_of
-from bridge.core.records import NewRecord, Record
+from bridge.core.records import Header, NewRecord, Record
 from bridge.core.topics import Options, Topics, topics_of
 from bridge.core.verify import Moves, NumberBooks
 from bridge.core.verify_findings import ACCEPTANCE, CLICKS, MOVED, RANKED_ORDER, RATES, RAW, RETRIEVED, Findings
 from bridge.core.verify_in_step import InStep
 from bridge.core.verify_scope import topics_exact, topics_read
 from tests.fakes.world import (
+    NOW_MS,
     Alter,
     World,
     changing,
@@ -52,12 +53,12 @@ def test_events_of_ingress_are_nobodys_business() -> None:
 # -- clicks that move --------------------------------------------------------------------------------------------------
 
 
-def _moving(*, click_ids: tuple[str, ...] = ("c-1",)) -> tuple[World, World]:
+def _moving(*, click_ids: tuple[str, ...] = ("c-1",), headers: Sequence[Header] = ()) -> tuple[World, World]:
     """A click of an interaction of number 1 that was sent to number 0, and what came of it on both."""
     interaction = next(f"i-{one}" for one in range(99) if partition_of(b"i-%d" % one, 2) == 1)
     wrongly, rightly = World(_TWO, number=0), World(_TWO, number=1)
     for click_id in click_ids:
-        wrongly.click(interaction, click_id=click_id)
+        wrongly.click(interaction, click_id=click_id, headers=headers)
     wrongly.work()
     rightly.frame(interaction, 0.9)
     rightly.rank()
@@ -71,6 +72,11 @@ def test_a_click_that_moves_is_counted_where_it_belongs() -> None:
     report = checked(*_moving())
     assert (wrong(report), counts(report, CLICKS), counts(report, MOVED)) == ({}, (2, 2, 0, 0), (1, 1, 0, 0))
     assert wrong(checked(*reversed(_moving()))) == {}
+
+
+def test_a_click_that_was_sent_back_to_its_wrong_partition_moves_like_any_other() -> None:
+    report = checked(*_moving(headers=[("x-dlq-replay-count", b"1")]))
+    assert (wrong(report), counts(report, MOVED)) == ({}, (1, 1, 0, 0))
 
 
 def test_a_click_that_is_lost_on_the_way_is_named() -> None:
@@ -107,6 +113,16 @@ def test_moves_between_numbers_of_which_not_all_are_looked_at_cannot_be_proven()
     for world, sides in ((wrongly, (1, 0)), (rightly, (0, 1))):
         report = checked(world, partitions=2)
         assert (wrong(report), counts(report, MOVED)) == ({}, (*sides, 0, 1))
+
+
+@pytest.mark.parametrize(("until_ms", "unproven"), [(None, 0), (NOW_MS + 99, 0), (NOW_MS, 1)])
+def test_one_that_was_moved_after_the_time_that_is_asked_for_may_not_have_been_read(
+    until_ms: int | None, unproven: int
+) -> None:
+    """A number is read until all that was asked for is over there, whatever others still have to tell."""
+    wrongly, _ = _moving()
+    report = checked(wrongly, World(_TWO, number=1), until_ms=until_ms)
+    assert (wrong(report), counts(report, MOVED)[3]) == ({} if unproven else {MOVED: 1}, unproven)
 
 
 @pytest.mark.parametrize("source", [b"suggestion-clicks/9/0", b"suggestion-clicks/x/0", b"suggestion-clicks/0/x"])

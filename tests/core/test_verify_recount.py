@@ -16,6 +16,7 @@ from tests.fakes.world import World, changing, checked, counts, places, wrong
 
 _TOPICS = topics_of(Options(partitions=1))
 _RANKED, _CLICKS = _TOPICS.ranked_suggestions, _TOPICS.suggestion_clicks
+_DAY_MS = 24 * 60 * 60 * 1000
 _STATES, _EXPORTS = _TOPICS.interaction_acceptance, _TOPICS.acceptance_exports
 
 
@@ -189,6 +190,28 @@ def test_an_interaction_that_is_silent_for_long_is_forgotten() -> None:
     world.records[_STATES] = [record for record in world.records[_STATES] if record.key == b"i-3"]
     assert wrong(checked(world, options=options)) == {}
     assert wrong(checked(world)) == {ACCEPTANCE: 2}
+
+
+def test_the_former_life_of_an_interaction_that_came_back_after_it_was_forgotten_is_not_judged(world: World) -> None:
+    """Lists are kept for a week, clicks for a month: of the click the export is there, and of its rate nothing."""
+    world.frame("i-1", 0.9)
+    world.click("i-1", click_id="c-1")
+    world.work()
+    world.at_ms += 12 * _DAY_MS
+    world.frame("i-2", 0.9)
+    world.work()
+    known_from_ms = world.at_ms - 2
+    world.frame("i-1", 0.9, 0.8)
+    world.click("i-1", "s1", click_id="c-2")
+    world.work()
+    for topic in (_TOPICS.raw_suggestions, _RANKED):
+        del world.records[topic][0]
+    last = {record.key: record for record in world.records[_STATES]}
+    world.records[_STATES] = [record for record in world.records[_STATES] if record is last[record.key]]
+    begins = dict.fromkeys(_TOPICS.names(), 0) | {_TOPICS.raw_suggestions: 1, _RANKED: 1}
+    report = checked(world, begins=begins, reads_from=begins, counted_from_ms=known_from_ms)
+    assert wrong(report) == {}
+    assert counts(report, RATES)[0] == 1, "the click of its second life is compared"
 
 
 class TestAlone:

@@ -178,9 +178,13 @@ class World:
 
 
 def checked(
-    *worlds: World, options: acceptance.Options | None = None, partitions: int | None = None, **fields: Any
+    *worlds: World,
+    options: acceptance.Options | None = None,
+    partitions: int | None = None,
+    until_ms: int | None = None,
+    **fields: Any,
 ) -> Report:
-    """What the books say of these numbers, of so many there are."""
+    """What the books say of these numbers, of so many there are, and of all that was written until that time."""
     findings = Findings(max_offenders=20)
     moves = Moves(worlds[0].topics.suggestion_clicks, findings)
     scopes, records = {}, 0
@@ -191,7 +195,7 @@ def checked(
             books.take(topic, run, read_to=in_step.position)
             records += len(run)
         books.finish()
-    moves.finish(scopes, partitions=partitions or len(worlds))
+    moves.finish(scopes, partitions=partitions or len(worlds), until_ms=until_ms)
     return findings.report(records=records)
 
 

@@ -220,12 +220,29 @@ async def test_retention_cuts_the_beginning_and_nothing_else(cluster: Cluster) -
         topics.acceptance_exports: 30,
         topics.dlq_clicks: 7,
     }
+    # Letters that retention took are older than it keeps them, which holds for half an hour here.
+    await cluster.set_up(topics.dlq_clicks, retention_ms=str(_HOUR_MS // 2), message_timestamp_type="CreateTime")
     for topic, before in cuts.items():
         for number in range(_NUMBERS):
             await cluster.delete_records(topic, number=number, before=before)
     report = await _verified(cluster)
     assert sum(wrong(report).values()) == 1
     assert counts(report, RAW)[3] > 0
+
+
+async def test_dead_letters_that_retention_took_hide_no_loss_of_today(cluster: Cluster) -> None:
+    """The first letter that is left is younger than the loss."""
+    topics = cluster.topics
+    world, other = _worlds(topics)
+    _fill(world, ticks=1)
+    gone = world.ends[topics.dlq_ranker]
+    world.at_ms += _HOUR_MS * 3 // 4
+    world.alter = losing(topics.ranked_suggestions)
+    _fill(world, ticks=1, seed=2)
+    await load(cluster, world, other)
+    await cluster.set_up(topics.dlq_ranker, retention_ms=str(_HOUR_MS // 2), message_timestamp_type="CreateTime")
+    await cluster.delete_records(topics.dlq_ranker, number=0, before=gone)
+    assert wrong(await _verified(cluster))[RAW] == 1
 
 
 async def test_a_range_of_time_is_all_that_is_looked_at(cluster: Cluster) -> None:

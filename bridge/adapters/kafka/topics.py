@@ -95,6 +95,17 @@ async def partitions_of(clients: Clients, topic: str, *, timeout_s: float = _ADM
     return len(described[topic]["partitions"])
 
 
+async def retention_ms(clients: Clients, names: Sequence[str], *, timeout_s: float = _ADMIN_S) -> Mapping[str, int]:
+    """For how long Kafka keeps the records of these topics, of those of which that follows from their age alone.
+
+    Raises StartError where Kafka refuses to tell, UnavailableError where it does not answer.
+    """
+    async with _admin(clients, timeout_s=timeout_s) as admin:
+        states = await _states(admin, names)
+    by_age = {name: state.configs for name, state in states.items() if state.configs.get("retention.bytes") == "-1"}
+    return {name: int(configs["retention.ms"]) for name, configs in by_age.items() if configs["retention.ms"] != "-1"}
+
+
 def problems_of(counts: Mapping[str, int], topics: Topics) -> list[str]:
     """What is wrong with these numbers of partitions by topic; a topic that is not named does not exist."""
     missing = [f"topic {name} does not exist" for name in topics.names() if name not in counts]

@@ -1,6 +1,7 @@
 """`bridge verify` on a cluster: what the topics hold and where the groups stand, then the books number by number."""
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -129,6 +130,7 @@ class _Bounds:
     begins: _Offsets
     due_before: _Offsets
     shortened: Collection[TopicPartition]
+    letters_kept_from_ms: Mapping[str, int]
     notes: Sequence[str]
 
 
@@ -148,19 +150,26 @@ class _Asking:
         self._notes: list[str] = []
 
     async def bounds(self) -> _Bounds:
+        kept_from_ms = await self._letters_kept_from_ms()
         everything = [one for topic in topics_read(self._topics) for one in self._partitions(topic)]
         self._reader.assign(everything)
         self._reader.pause(*everything)  # It only asks.
         await start_client(self._reader, timeout_s=_ANSWER_S)
         try:
             async with asyncio.timeout(_ANSWER_S * 2):
-                return await self._bounds(everything)
+                return await self._bounds(everything, kept_from_ms)
         except (KafkaError, OSError, TimeoutError) as error:
             raise UnavailableError("Kafka", f"no offsets: {type(error).__name__}") from error
         finally:
             await stop_client(self._reader, timeout_s=_STOP_S)
 
-    async def _bounds(self, everything: Sequence[TopicPartition]) -> _Bounds:
+    async def _letters_kept_from_ms(self) -> Mapping[str, int]:
+        topics, now_ms = self._topics, time.time_ns() // 1_000_000
+        letters = (topics.dlq_ranker, topics.dlq_clicks, topics.dlq_exports)
+        kept = await kafka_topics.retention_ms(self._clients, letters)
+        return {topic: now_ms - kept_ms for topic, kept_ms in kept.items()}
+
+    async def _bounds(self, everything: Sequence[TopicPartition], letters_kept_from_ms: Mapping[str, int]) -> _Bounds:
         due_before = await self._committed()
         ends = await self._ends()
         first: _Offsets = await self._reader.beginning_offsets(everything)
@@ -176,6 +185,7 @@ class _Asking:
             begins=begins,
             due_before=due_before,
             shortened={one for one in everything if read_from[one] == first[one] > 0},
+            letters_kept_from_ms=letters_kept_from_ms,
             notes=self._notes,
         )
 
@@ -261,7 +271,7 @@ class _Checking:
             await self._check(books, in_step, reader, spans, number=number)
             books.finish()
             self._done += sum(span.end - span.begin for span in spans.values())
-        self._moves.finish(scopes, partitions=self._topics.partitions)
+        self._moves.finish(scopes, partitions=self._topics.partitions, until_ms=self._asked.until_ms)
         self._told(Progress(done=self._total, total=self._total, number=self._topics.partitions))
         return self._findings.report(records=self._records)
 
@@ -304,6 +314,7 @@ class _Checking:
             due_before=_of(number, self._bounds.due_before),
             shortened=[one.topic for one in self._bounds.shortened if one.partition == number],
             heads_ms=in_step.heads_ms(),
+            letters_kept_from_ms=self._bounds.letters_kept_from_ms,
             read_from_ms=None if since is None else since - MARGIN_MS,
             dead=dead,
         )
