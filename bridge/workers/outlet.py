@@ -2,12 +2,21 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import assert_never
 
 from bridge.core.breaker import Breaker
-from bridge.core.events.exporter import ExportDelivered, ExportPosted, ExportRefused, ExportRetried, KmpBack, KmpDown
+from bridge.core.events.exporter import (
+    ExportCut,
+    ExportDelivered,
+    ExportPosted,
+    ExportRefused,
+    ExportRetried,
+    KmpBack,
+    KmpDown,
+    KmpUnasked,
+)
 from bridge.core.events.kinds import Event
 from bridge.core.exports import Export
 from bridge.core.verdict import Answer, Delivered, NoAnswer, Refused, RetryAfter, RetryPolicy, Verdict, judge
@@ -41,6 +50,7 @@ class Outlet:
     ) -> None:
         self._sleep = sleep
         self._retrying = Counter[int]()
+        self._queued = Counter[int]()
         self.posting: set[asyncio.Task[None] | None] = set()
         self._kmp = kmp
         self._policy = policy
@@ -52,6 +62,8 @@ class Outlet:
         self._slots = asyncio.Semaphore(max_in_flight)
         self._alone = asyncio.Lock()
         self._waiting = 0
+        self._moved_at_s = monotonic()
+        self._idle_since_s = monotonic()
         self._is_told_down = False
 
     async def post(self, export: Export, *, attempt: int) -> Verdict:
@@ -60,7 +72,7 @@ class Outlet:
         While the breaker is tripped, posts go one at a time. Those that wait for that keep their slots: nobody else
         may post either, so only `max_in_flight` tasks wake up when the KMP is back, and not every waiting export.
         """
-        async with self._slots:
+        async with self._slot(export.record.partition):
             if self._breaker.is_tripped or self._breaker.rest_s(self._monotonic()) > 0:
                 async with self._alone:
                     await self._rest()
@@ -77,17 +89,29 @@ class Outlet:
             self._retrying[number] -= 1
 
     def waits(self, number: int) -> bool:
-        """True while an export of that number waits for its next try, or all numbers for a KMP that is down."""
-        return self._retrying[number] > 0 or self._breaker.is_tripped or self._breaker.rest_s(self._monotonic()) > 0
+        """True while an export of that number waits on purpose: for its next try, for others, or a KMP that is down.
+
+        All numbers share the slots, so a number of which nothing is posted for minutes may just have its turn last. It
+        does not wait for others if none of them gets on.
+        """
+        now_s = self._monotonic()
+        is_down = self._waiting > 0 and (self._breaker.is_tripped or self._breaker.rest_s(now_s) > 0)
+        is_queued = self._queued[number] > 0 and now_s - self._moved_at_s < _DOWN_AFTER_S
+        return self._retrying[number] > 0 or is_queued or is_down
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """While inside, there is something to post."""
+        if self._waiting == 0 and self._monotonic() - self._idle_since_s >= _DOWN_AFTER_S:
+            self._breaker.answered()  # What was learned before is too old to judge a KMP by.
         self._waiting += 1
         try:
             yield
         finally:
             self._waiting -= 1
+            if self._waiting == 0:
+                self._idle_since_s = self._monotonic()
+                self._forget_that_it_is_down()
 
     def condition(self) -> Condition:
         """What `/readyz` says of the KMP: unready while something is to be posted and nothing got through for 30 s."""
@@ -96,6 +120,19 @@ class Outlet:
             return Condition(name="kmp", is_ready=True)
         reason = f"no good answer for {failing_s:.0f} s (last: {self._breaker.cause}); exports wait, none is lost"
         return Condition(name="kmp", is_ready=False, reason=reason)
+
+    @asynccontextmanager
+    async def _slot(self, number: int) -> AsyncIterator[None]:
+        self._queued[number] += 1
+        try:
+            await self._slots.acquire()
+        finally:
+            self._queued[number] -= 1
+        try:
+            self._moved_at_s = self._monotonic()
+            yield
+        finally:
+            self._slots.release()
 
     async def _rest(self) -> None:
         while (rest_s := self._breaker.rest_s(self._monotonic())) > 0:
@@ -108,8 +145,12 @@ class Outlet:
         started_s = self._monotonic()
         try:
             answer = await self._kmp.post(export.body, idempotency_key=export.export_id, sequence=export.sequence)
+        except asyncio.CancelledError:
+            self._emit(ExportCut(export_id=export.export_id, in_flight=len(self.posting) - 1))
+            raise
         finally:
             self.posting.discard(task)
+        self._moved_at_s = self._monotonic()
         verdict = judge(answer, self._policy, attempt=attempt, now_ms=self._clock(), chance=self._chance())
         self._tell(export, verdict, answer, attempt=attempt, took_s=self._monotonic() - started_s)
         self._learn(export, verdict)
@@ -131,6 +172,11 @@ class Outlet:
         if self._is_told_down:
             self._is_told_down = False
             self._emit(KmpBack(failed_for_s=failing_s))
+
+    def _forget_that_it_is_down(self) -> None:
+        if self._is_told_down:
+            self._is_told_down = False
+            self._emit(KmpUnasked(failed_for_s=self._breaker.failing_for_s(self._monotonic())))
 
     def _tell(self, export: Export, verdict: Verdict, answer: Answer, *, attempt: int, took_s: float) -> None:
         export_id, in_flight = export.export_id, len(self.posting)

@@ -2,7 +2,16 @@ import asyncio
 
 import pytest
 
-from bridge.core.events.exporter import ExportDelivered, ExportPosted, ExportRefused, ExportRetried, KmpBack, KmpDown
+from bridge.core.events.exporter import (
+    ExportCut,
+    ExportDelivered,
+    ExportPosted,
+    ExportRefused,
+    ExportRetried,
+    KmpBack,
+    KmpDown,
+    KmpUnasked,
+)
 from bridge.core.events.kinds import Event
 from bridge.core.exports import Export, export_of
 from bridge.core.records import StoredRecord
@@ -45,9 +54,10 @@ class _Set:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-def _export(name: str) -> Export:
+def _export(name: str, *, number: int = 0) -> Export:
+    headers = (("ce_id", name.encode()),)
     return export_of(
-        StoredRecord(topic="acceptance-exports", key=b"i1", value=b"{}", headers=(("ce_id", name.encode()),))
+        StoredRecord(topic="acceptance-exports", partition=number, key=b"i1", value=b"{}", headers=headers)
     )
 
 
@@ -96,6 +106,12 @@ async def test_a_rest_that_the_kmp_asks_for_holds_for_every_export() -> None:
     """T12, D8: nobody hammers a KMP that said when to come back."""
     made = _Set()
     await made.fail("a", retry_after="7")
+    with made.outlet.waiting():
+        await _b_after_the_rest(made)
+    assert not made.outlet.waits(1)
+
+
+async def _b_after_the_rest(made: _Set) -> None:
     async with asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(made.outlet.post(_export("b"), attempt=1))
         await made.time.until_sleeping()
@@ -105,7 +121,6 @@ async def test_a_rest_that_the_kmp_asks_for_holds_for_every_export() -> None:
         assert made.time.sleeping == 1
         made.time.advance(0.2)
         assert await waiting == Delivered(status=200)
-    assert not made.outlet.waits(1)
 
 
 async def test_a_retry_of_one_number_is_no_wait_of_the_others() -> None:
@@ -119,6 +134,66 @@ async def test_a_retry_of_one_number_is_no_wait_of_the_others() -> None:
         made.time.advance(2.1)
         await sleeping
     assert not made.outlet.waits(3)
+
+
+async def test_a_number_whose_exports_have_their_turn_last_is_not_stuck_while_others_get_on() -> None:
+    """All numbers share the slots: after an outage a backlog may keep one of them waiting for minutes."""
+    made = _Set(max_in_flight=1)
+    made.kmp.is_held = True
+    async with asyncio.TaskGroup() as tasks:
+        for name in "ab":
+            tasks.create_task(made.outlet.post(_export(name, number=1), attempt=1))
+        tasks.create_task(made.outlet.post(_export("c", number=3), attempt=1))
+        await made.kmp.until_open(1)
+        made.time.advance(29)
+        assert made.outlet.waits(3)
+        assert not made.outlet.waits(2), "it has nothing to post"
+        made.kmp.waiting[0].answer.set_result(Answered(status=200))
+        await made.kmp.until_posts(2)
+        made.time.advance(29)
+        assert made.outlet.waits(3)
+        made.time.advance(1)
+        assert not made.outlet.waits(3), "nobody gets on: this may be a fault of ours"
+        await made.kmp.let_go()
+    assert not made.outlet.waits(3)
+
+
+async def test_a_kmp_that_was_down_holds_up_nobody_once_nothing_is_left_to_post_here() -> None:
+    """Others have the exports now; this process would never learn that it is back."""
+    made = _Set()
+    with made.outlet.waiting():
+        await made.fail(*"abcde")
+        made.time.advance(30)
+        await made.fail("a")
+        assert made.outlet.waits(1)
+    assert not made.outlet.waits(1)
+    assert made.told(KmpUnasked) == [KmpUnasked(failed_for_s=30.0)]
+    made.time.advance(7200)
+    with made.outlet.waiting():
+        await made.fail("z")
+        assert made.outlet.condition().is_ready, "what was learned two hours ago says nothing of this KMP"
+
+
+async def test_what_others_have_posted_for_a_moment_makes_no_kmp_well() -> None:
+    """A rebalance takes all exports and brings them back."""
+    made = _Set()
+    with made.outlet.waiting():
+        await made.fail("a")
+        made.time.advance(20)
+    made.time.advance(5)
+    with made.outlet.waiting():
+        made.time.advance(10)
+        assert not made.outlet.condition().is_ready
+
+
+async def test_a_post_that_is_cut_off_is_not_in_flight_any_more() -> None:
+    made = _Set()
+    made.kmp.is_held = True
+    post = asyncio.create_task(made.outlet.post(_export("a"), attempt=1))
+    await made.kmp.until_open(1)
+    post.cancel()
+    await asyncio.wait([post])
+    assert made.told(ExportCut) == [ExportCut(export_id="a", in_flight=0)]
 
 
 async def test_a_kmp_that_is_down_is_asked_by_one_export_at_a_time_and_then_by_all() -> None:

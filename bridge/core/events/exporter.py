@@ -28,6 +28,17 @@ class ExportPosted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExportCut(Event):
+    """A POST was cut off before its answer. If nobody has told what became of it, it is made again, under its key."""
+
+    level: ClassVar[Level] = "warning"
+    metrics: ClassVar[tuple[Metric, ...]] = (_IN_FLIGHT,)
+
+    export_id: str
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportDelivered(Event):
     """The KMP has an export."""
 
@@ -106,6 +117,15 @@ class KmpDown(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KmpBack(Event):
     """The KMP answers again."""
+
+    metrics: ClassVar[tuple[Metric, ...]] = (_UP,)
+
+    failed_for_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KmpUnasked(Event):
+    """Nothing is left to post here while the KMP is down, as after a rebalance: others learn whether it is back."""
 
     metrics: ClassVar[tuple[Metric, ...]] = (_UP,)
 
