@@ -49,6 +49,8 @@ class _Count:
         return other
 
     def add_good(self, records: int, *, window: int) -> None:
+        if not records:
+            return  # Nothing of this topic was worked: that makes nothing good.
         self._seen += records
         self._run = 0
         self._slide(window)

@@ -21,11 +21,11 @@ CLASSES = (
 )
 
 DLQ_CLASS = "x-dlq-class"
+REPLAY_COUNT = "x-dlq-replay-count"
 
 # What is kept of a value that has no room on the dead-letter topic.
 _CUT_BYTES = 512 * 1024
-_REPLAY_COUNT = "x-dlq-replay-count"
-_NEVER_REPLAYED: Header = (_REPLAY_COUNT, b"0")
+_NEVER_REPLAYED: Header = (REPLAY_COUNT, b"0")
 
 
 def dead_letter(
@@ -116,10 +116,14 @@ def dead_frame(
 
 
 class SetAside(NamedTuple):
-    """What a dead letter that is to be written says: where the original stood, where it goes to, and what failed."""
+    """What a dead letter that is to be written says: where the original stood, where it goes to, and what failed.
+
+    `was_replayed`: the original had been sent back from the dead letters before.
+    """
 
     topic: str
     offset: int
+    was_replayed: bool
     dlq_topic: str
     dlq_class: str
     reason: str
@@ -134,6 +138,7 @@ def set_aside_in(record: NewRecord) -> SetAside | None:
     return SetAside(
         topic=told["__connect.errors.topic"].decode(),
         offset=int(told["__connect.errors.offset"]),
+        was_replayed=told.get(REPLAY_COUNT, b"0") != b"0",
         dlq_topic=record.topic,
         dlq_class=told[DLQ_CLASS].decode(),
         reason=told["x-dlq-reason"].decode(),
@@ -142,7 +147,7 @@ def set_aside_in(record: NewRecord) -> SetAside | None:
 
 def _replay_count(source: Record) -> tuple[Header, ...]:
     # A record that was replayed carries its count already, among the headers that are kept as they were.
-    return () if header_of(source, _REPLAY_COUNT) is not None else (_NEVER_REPLAYED,)
+    return () if header_of(source, REPLAY_COUNT) is not None else (_NEVER_REPLAYED,)
 
 
 def _what_failed(

@@ -3,14 +3,13 @@
 import re
 from dataclasses import dataclass
 
-from bridge.core.dead_letters import DLQ_CLASS
+from bridge.core.dead_letters import DLQ_CLASS, REPLAY_COUNT
 from bridge.core.records import Header, Record, header_of
 from bridge.core.times import from_rfc3339
 
 UNKNOWN = "unknown"
 """The class of what stands on a dead-letter topic and was not written by the bridge."""
 
-REPLAY_COUNT = "x-dlq-replay-count"
 _PERIOD = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 _PERIOD_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bridge.core.letters import REPLAY_COUNT
+from bridge.core.dead_letters import REPLAY_COUNT
 from bridge.core.records import X_SOURCE, Record
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bridge.core.dead_letters import DLQ_CLASS
+from bridge.core.dead_letters import DLQ_CLASS, REPLAY_COUNT
 from bridge.core.dialects.agentassist import Session, Suggestions, Unreadable
-from bridge.core.letters import REPLAY_COUNT, UNKNOWN, Letter, Place
+from bridge.core.letters import UNKNOWN, Letter, Place
 from bridge.core.partitions import partition_of
 from bridge.core.records import X_SOURCE, Header, Kind, NewRecord, Record, digest, header_of, made_here, source_of
 from bridge.core.topics import MAX_RECORD_BYTES, Topics

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from bridge.core import acceptance
-from bridge.core.letters import REPLAY_COUNT
+from bridge.core.dead_letters import REPLAY_COUNT
 from bridge.core.records import X_SOURCE, Kind, Record
 from bridge.core.verify_exporter import ExporterBooks
 from bridge.core.verify_findings import MOVED, Findings

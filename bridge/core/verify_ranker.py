@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bridge.core.acceptance import REPEAT_WITHIN_MS
-from bridge.core.letters import REPLAY_COUNT
+from bridge.core.dead_letters import REPLAY_COUNT
 from bridge.core.records import X_SOURCE, Kind, Record, digest, source_of
 from bridge.core.verify_findings import IDENTITY, RANKED_ORDER, RAW, RETRIEVED, Findings, Once
 from bridge.core.verify_ledger import SOURCE, Equation, Rules

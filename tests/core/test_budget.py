@@ -114,6 +114,15 @@ def test_each_topic_has_its_own_count() -> None:
     assert budget.is_spent, "the clicks are no better for it"
 
 
+def test_batches_without_a_record_of_a_topic_end_no_row_of_its_dead_letters() -> None:
+    """Lists come all the time, and the position of the clicks is named with each batch of them."""
+    budget = Budget(_OPTIONS)
+    for offset in range(3):
+        assert work(budget, offset, dead=[offset], topic="clicks") is None
+        assert work(budget, topic="clicks") is None
+    assert work(budget, 3, dead=[3], topic="clicks") == Overrun(topic="clicks", offset=3, rule="consecutive")
+
+
 @given(st.lists(st.booleans(), max_size=60), st.integers(1, 7))
 def test_how_the_records_come_in_batches_makes_no_difference(dead: list[bool], size: int) -> None:
     whole, parts = Budget(_OPTIONS), Budget(_OPTIONS)

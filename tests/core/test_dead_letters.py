@@ -117,8 +117,21 @@ def test_the_classes_are_the_promised_ones() -> None:
 def test_what_is_written_tells_what_it_sets_aside() -> None:
     letter = malformed_letter(_SOURCE, MalformedError("schema", "no good"), topic="dlq.clicks", worker="tally")
     assert set_aside_in(letter) == SetAside(
-        topic="suggestion-clicks", offset=9, dlq_topic="dlq.clicks", dlq_class="schema", reason="no good"
+        topic="suggestion-clicks",
+        offset=9,
+        was_replayed=False,
+        dlq_topic="dlq.clicks",
+        dlq_class="schema",
+        reason="no good",
     )
+
+
+@pytest.mark.parametrize(("count", "was_replayed"), [(b"0", False), (b"1", True)])
+def test_a_letter_tells_whether_what_it_sets_aside_was_sent_back_before(count: bytes, was_replayed: bool) -> None:
+    source = msgspec.structs.replace(_SOURCE, headers=(("x-dlq-replay-count", count),))
+    aside = set_aside_in(malformed_letter(source, MalformedError("schema", "no"), topic="dlq.clicks", worker="tally"))
+    assert aside is not None
+    assert aside.was_replayed is was_replayed
 
 
 def test_a_letter_that_lost_its_own_headers_tells_it_too() -> None:

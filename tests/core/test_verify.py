@@ -8,9 +8,8 @@ import pytest
 
 from bridge.core import acceptance
 from bridge.core.acceptance import decode_acceptance
-from bridge.core.dead_letters import malformed_letter
+from bridge.core.dead_letters import REPLAY_COUNT, malformed_letter
 from bridge.core.errors import MalformedError
-from bridge.core.letters import REPLAY_COUNT
 from bridge.core.partitions import partition_of
 from bridge.core.records import Header, NewRecord, Record
 from bridge.core.topics import Options, Topics, topics_of

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from bridge.core.letters import REPLAY_COUNT
+from bridge.core.dead_letters import REPLAY_COUNT
 from bridge.core.records import NewRecord, StoredRecord
 from bridge.core.replay import note_of
 from bridge.core.topics import Options, topics_of

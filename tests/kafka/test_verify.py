@@ -12,8 +12,9 @@ import pytest
 from aiokafka import TopicPartition
 
 from bridge.adapters.kafka.verify import Asked, Progress, verify
+from bridge.core.dead_letters import REPLAY_COUNT
 from bridge.core.errors import StartError, UnavailableError
-from bridge.core.letters import REPLAY_COUNT, Place
+from bridge.core.letters import Place
 from bridge.core.partitions import partition_of
 from bridge.core.records import Kind, NewRecord, made_here
 from bridge.core.topics import Topics

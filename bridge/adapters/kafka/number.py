@@ -209,11 +209,17 @@ class OwnedNumber:
     def _charge(self, aside: Iterable[SetAside], positions: Mapping[str, int]) -> Charge:
         """What the budget will be after this batch; raises BudgetError where it is too small for it."""
         dead: dict[str, dict[int, str]] = {}
+        again = set()
         for one in aside:
-            dead.setdefault(one.topic, {})[one.offset] = one.reason
-        charge = self._budget.charge(
-            {topic: self._done(topic, before=position) for topic, position in positions.items()}, dead
-        )
+            # What is sent back was bad before, which is no news of this release; `--max-replays` is its bound.
+            if one.was_replayed:
+                again.add((one.topic, one.offset))
+            else:
+                dead.setdefault(one.topic, {})[one.offset] = one.reason
+        done = {topic: self._done(topic, before=position) for topic, position in positions.items()}
+        if again:
+            done = {topic: [at for at in offsets if (topic, at) not in again] for topic, offsets in done.items()}
+        charge = self._budget.charge(done, dead)
         if isinstance(charge, Overrun):
             self._emit(
                 BudgetSpent(

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from bridge.adapters.kafka.number import OwnedNumber
 from bridge.adapters.kafka.transactions import TransactionalWriter
 from bridge.core.budget import Budget, Options
-from bridge.core.dead_letters import malformed_letter
+from bridge.core.dead_letters import REPLAY_COUNT, malformed_letter
 from bridge.core.errors import BudgetError, FencedError, MalformedError, TransactionError
 from bridge.core.events.dead_letters import BudgetSpent, DeadLettersWritten
 from bridge.core.events.engine import TransactionCommitted, TransactionFailed
@@ -209,8 +209,9 @@ async def test_a_transaction_gathers_for_an_interval_after_the_last_one() -> Non
 # -- the dead-letter budget --------------------------------------------------------------------------------------------
 
 
-def dead(topic: str, offset: int) -> NewRecord:
-    source = StoredRecord(topic=topic, partition=3, offset=offset, value=b"{")
+def dead(topic: str, offset: int, *, replays: int = 0) -> NewRecord:
+    headers = ((REPLAY_COUNT, b"%d" % replays),) if replays else ()
+    source = StoredRecord(topic=topic, partition=3, offset=offset, value=b"{", headers=headers)
     return malformed_letter(source, MalformedError("decode", "no JSON"), topic=f"dlq.{topic}", worker="hop")
 
 
@@ -230,6 +231,18 @@ async def test_a_batch_that_would_set_too_much_aside_is_not_written() -> None:
         await world.number.commit([dead(LISTS, 1), dead(LISTS, 2)], {LISTS: 3})
     assert world.writer.writes == []
     assert world.events == [BudgetSpent(group="hop", number=3, topic=LISTS, offset=2, rule="consecutive")]
+
+
+async def test_what_was_sent_back_and_dies_again_costs_no_budget() -> None:
+    """A replay of a hundred bad clicks must not park those of today. It makes nothing good either."""
+    world = World(LISTS, max_consecutive=2)
+    world.put(LISTS, *range(9))
+    await world.number.take()
+    again = [dead(LISTS, offset, replays=1) for offset in range(1, 7)]
+    await world.number.commit([dead(LISTS, 0), *again, dead(LISTS, 7)], {LISTS: 8})
+    assert world.events[-1] == DeadLettersWritten(topic="dlq.lists", class_="decode", letters=8)
+    with pytest.raises(BudgetError):
+        await world.number.commit([dead(LISTS, 8)], {LISTS: 9})
 
 
 async def test_a_failed_commit_costs_no_budget() -> None:
