@@ -123,6 +123,15 @@ class Budget:
     def adopt(self, charge: Charge) -> None:
         """The batch is committed."""
         self._counts |= charge
+        self._look_whether_spent()
+
+    def begin_at(self, positions: Mapping[str, int]) -> None:
+        """Records are worked from these offsets on. Another process may have used the record that was too much here."""
+        for topic, count in self._counts.items():
+            count.pass_by(positions.get(topic, 0) - 1, is_dead=False)
+        self._look_whether_spent()
+
+    def _look_whether_spent(self) -> None:
         if all(count.spent_at is None for count in self._counts.values()):
             self.reason = ""
 

@@ -103,6 +103,17 @@ def test_a_record_that_retention_took_holds_up_nothing() -> None:
     assert not budget.is_spent
 
 
+def test_what_another_process_has_used_is_forgiven() -> None:
+    """A number that went to another one and came back begins behind the record that was too much."""
+    budget = Budget(_OPTIONS)
+    assert work(budget, *range(4), dead=range(4)) is not None
+    budget.begin_at({"raw": 3, "other": 9})
+    assert budget.is_spent
+    budget.begin_at({"raw": 4})
+    assert not budget.is_spent
+    assert work(budget, 4, 5, 6, dead=[4, 5, 6]) is None
+
+
 def test_each_topic_has_its_own_count() -> None:
     """Lists that can be used say nothing about clicks."""
     budget = Budget(_OPTIONS)

@@ -9,6 +9,8 @@ from aiokafka import TopicPartition
 
 from bridge.adapters.kafka.clients import transactional_id_of
 from bridge.core.events.engine import ConsumerRebuilt, NumberRestored, StableOffsetMeasured, WorkerStuck
+from bridge.core.events.kinds import Event
+from bridge.ports import Condition
 from tests.broker import KafkaBroker
 from tests.kafka.cluster import Cluster
 from tests.kafka.test_exactly_once import Copies, copying, until_worked, values_on
@@ -33,11 +35,26 @@ def stop_fetching(copies: Copies, number: int) -> None:
     membership._consumer.pause(TopicPartition(copies.topics.raw_suggestions, number))
 
 
+def conditions_at(copies: Copies, kind: type[Event]) -> list[Condition]:
+    """What the engine says of itself at the moments in which it tells of such an event."""
+    conditions: list[Condition] = []
+    emit = copies.engine._emit
+
+    def look(event: Event) -> None:
+        if isinstance(event, kind):
+            conditions.extend(copies.engine.conditions())
+        emit(event)
+
+    copies.engine._emit = look
+    return conditions
+
+
 async def test_a_consumer_that_fetches_nothing_more_is_made_anew_and_nothing_is_lost_or_doubled(
     cluster: Cluster,
 ) -> None:
     topics = cluster.topics
     async with copying(cluster) as copies:
+        conditions = conditions_at(copies, ConsumerRebuilt)
         await cluster.send(topics.raw_suggestions, *_SENT[:20])
         await until_worked(cluster)
         stop_fetching(copies, 0)
@@ -48,6 +65,7 @@ async def test_a_consumer_that_fetches_nothing_more_is_made_anew_and_nothing_is_
         assert copies.engine.stalled_s() == 0
     assert stuck.what == "number 0"
     assert "number 0" in rebuilt.reason
+    assert [(one.is_ready, one.reason) for one in conditions] == [(False, "its consumer has stopped")]
     assert len(copies.all(WorkerStuck)) == 1
     assert await values_on(cluster, topics.ranked_suggestions) == _SENT
 

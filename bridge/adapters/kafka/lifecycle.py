@@ -102,7 +102,12 @@ class NumberLife:
                 assert_never(never)
 
     def revoke(self) -> bool:
-        """Takes the number away. True if it drains now: wait for `until_drained`; else it is to be dropped at once."""
+        """Takes the number away. True if it drains now: wait for `until_drained`; else it is to be dropped at once.
+
+        Twice is once: a rebalance may come while the process stops, or the other way round.
+        """
+        if self.owned is not None and isinstance(self.state, Draining):
+            return True
         if self.owned is None or not isinstance(self.state, Running):
             self._is_revoked = True
             return False

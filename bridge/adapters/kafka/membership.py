@@ -11,7 +11,7 @@ from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
 from bridge.adapters.kafka.clients import Clients
 from bridge.adapters.kafka.idle import IdleLag
 from bridge.adapters.kafka.lifecycle import Steering
-from bridge.adapters.kafka.log_ends import log_ends
+from bridge.adapters.kafka.log_ends import known_log_ends
 from bridge.adapters.kafka.number import OwnedNumber
 from bridge.adapters.kafka.numbers import Numbers
 from bridge.adapters.kafka.restore import Plan, Restored, Restorer
@@ -94,6 +94,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
         self._parked: dict[int, str] = {}
         self._unworkable: list[TopicPartition] = []
         self._is_assigned = False
+        self._is_over = False
         self._room = asyncio.Event()
         self._patience = asyncio.timeout(None)
         self._stuck = ""
@@ -116,6 +117,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
                 finally:
                     watching.cancel()
                     self._numbers.close()
+                    self._is_over = True
         finally:
             await asyncio.gather(*(stop_client(client, timeout_s=_STOP_S) for client in clients))
         if failure is not None:
@@ -168,6 +170,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
         )
 
     def _adopt(self, number: int, restored: Restored) -> OwnedNumber:
+        budget = self._budget_of(number)
+        budget.begin_at(restored.positions)
         return OwnedNumber(
             number,
             topics=self._plan.topics,
@@ -175,7 +179,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
             writer=restored.writer,
             positions=restored.positions,
             commit_interval_s=self._options.commit_interval_ms / 1000,
-            budget=self._budget_of(number),
+            budget=budget,
             emit=self._emit,
             on_room=self._room.set,
         )
@@ -266,11 +270,14 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
         partitions = [partition for owned in unsampled for partition in self._inputs(owned.number)]
         try:
             async with asyncio.timeout(_SAMPLE_S):
-                ends = await log_ends(self._probe, partitions)
+                ends = await known_log_ends(self._probe, partitions)
         except (KafkaError, OSError, TimeoutError):
             return  # Asked again after the next fetch; until then nothing unsampled is worked.
         for owned in unsampled:
-            owned.sampled({partition.topic: ends[partition] for partition in self._inputs(owned.number)})
+            known = {one.topic: ends[one] for one in self._inputs(owned.number) if one in ends}
+            # Other numbers go on while a partition has no leader.
+            if len(known) == len(self._plan.topics):
+                owned.sampled(known)
 
     async def _until_room(self) -> None:
         self._room.clear()
@@ -291,6 +298,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
         """Ready while it is a member of the group and every number that it owns is running."""
         if not self._watch.is_kafka_there:
             return Condition(name=self._plan.group, is_ready=False, reason="Kafka does not answer")
+        if self._is_over:
+            return Condition(name=self._plan.group, is_ready=False, reason="its consumer has stopped")
         if not self._is_assigned:
             return Condition(name=self._plan.group, is_ready=False, reason="waiting for its partitions")
         reasons = self._parked | self._numbers.reasons()

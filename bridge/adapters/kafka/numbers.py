@@ -65,7 +65,7 @@ class Numbers:
             async with asyncio.timeout(budget_s):
                 await asyncio.gather(*(life.until_drained() for life in draining.values()))
         for number, life in draining.items():
-            if not life.is_kept:
+            if self._lives.get(number) is life and not life.is_kept:
                 self._steering.emit(NumberAborted(group=self._steering.group, number=number))
                 self.drop([number])
 

@@ -84,25 +84,25 @@ class Watch:
 
     async def _look(self, view: View) -> None:
         running = [one for one in view.numbers or () if one.is_running]
-        inputs = [partition for one in running for partition in self._inputs(one.number)] or self._inputs(0)
+        inputs = [self._inputs(one.number) for one in running] or [self._inputs(0)]
         ends, stable, idle_records = await asyncio.gather(
             _ends_of(self._probe, inputs),
             _ends_of(self._stable_probe, inputs),
             # Apart from the others: the watchdog is to see what concerns running numbers only.
             self._idle_lag.records(self._idle_positions(view)),
         )
-        self.is_kafka_there = ends is not None or stable is not None
+        self.is_kafka_there = bool(ends or stable)
         now_s = monotonic()
-        held_up_s = {} if ends is None or stable is None else self._held_up.look(stable, ends, now_s=now_s)
+        held_up_s = self._held_up.look({one: stable[one] for one in stable if one in ends}, ends, now_s=now_s)
         # While it waits for its partitions, nobody knows what it owns.
         lag_records = None if view.numbers is None else _sum(_lag_of(running, ends), idle_records)
         self._tell(lag_records=lag_records, held_up_s=held_up_s)
-        self._judge(view, stable, held_up_s, is_answered=ends is not None and stable is not None, now_s=now_s)
+        self._judge(view, stable, held_up_s, is_answered=bool(ends and stable), now_s=now_s)
 
     def _judge(
         self,
         view: View,
-        stable: _Ends | None,
+        stable: _Ends,
         held_up_s: Mapping[TopicPartition, float],
         *,
         is_answered: bool,
@@ -124,18 +124,19 @@ class Watch:
         yield Sight(what="the way to its partitions", progress=0, has_work=view.numbers is None, waits=is_away)
         yield Sight(what="one of its readers", progress=0, has_work=not is_answered, waits=is_away)
 
-    def _sight(self, one: Seen, stable: _Ends | None, held_up_s: Mapping[TopicPartition, float]) -> Sight:
+    def _sight(self, one: Seen, stable: _Ends, held_up_s: Mapping[TopicPartition, float]) -> Sight:
         committed = (one.committed or {}) if one.is_running else {}
         inputs = self._inputs(one.number)
+        is_known = all(partition in stable for partition in inputs)
         is_held_up = any(held_up_s.get(partition, 0.0) >= _HELD_UP_S for partition in inputs)
         return Sight(
             what=f"number {one.number}",
             progress=sum(committed.values()),
             # What stands after an open transaction can be read by nobody, so it is no work.
-            has_work=stable is not None
+            has_work=is_known
             and any(stable[TopicPartition(topic, one.number)] > position for topic, position in committed.items()),
             is_running=one.is_running,
-            waits=stable is None or is_held_up or self._plan.waits(one.number),
+            waits=not is_known or is_held_up or self._plan.waits(one.number),
         )
 
     def _idle_positions(self, view: View) -> dict[TopicPartition, int | None]:
@@ -152,14 +153,15 @@ class Watch:
         return [TopicPartition(topic, number) for topic in self._plan.topics]
 
 
-def _lag_of(running: Iterable[Seen], ends: _Ends | None) -> int | None:
-    if ends is None:
-        return None
-    return sum(
-        max(0, ends[TopicPartition(topic, one.number)] - position)
+def _lag_of(running: Iterable[Seen], ends: _Ends) -> int | None:
+    positions = {
+        TopicPartition(topic, one.number): position
         for one in running
         for topic, position in (one.committed or {}).items()
-    )
+    }
+    if not positions.keys() <= ends.keys():
+        return None
+    return sum(max(0, ends[partition] - position) for partition, position in positions.items())
 
 
 def _sum(*records: int | None) -> int | None:
@@ -168,8 +170,17 @@ def _sum(*records: int | None) -> int | None:
     return sum(known) if len(known) == len(records) else None
 
 
-async def _ends_of(reader: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> _Ends | None:
-    """The ends as this reader sees them; None where Kafka does not answer."""
+async def _ends_of(reader: AIOKafkaConsumer, inputs: Sequence[Sequence[TopicPartition]]) -> _Ends:
+    """The ends as this reader sees them, of those numbers of whose inputs Kafka tells all."""
+    everything = await _asked(reader, [partition for partitions in inputs for partition in partitions])
+    if everything is not None or len(inputs) == 1:
+        return everything or {}
+    # One partition without a leader is enough for that; nothing is known of its number, and of the others all.
+    known = await asyncio.gather(*(_asked(reader, partitions) for partitions in inputs))
+    return {partition: end for ends in known for partition, end in (ends or {}).items()}
+
+
+async def _asked(reader: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> _Ends | None:
     try:
         with own_cancellations_only():
             async with asyncio.timeout(_ANSWER_S):

@@ -68,18 +68,16 @@ class World:
         self.begun: list[Mapping[str, int]] = []
         self.events: list[Event] = []
         self._told = asyncio.Condition()
-        self.life = NumberLife(
-            4,
-            Steering(
-                group="hop",
-                heartbeat_s=heartbeat_s,
-                restore=self._restore,
-                adopt=self._adopt,
-                begin=self._begin,
-                chance=lambda: 0.0,
-                emit=self.events.append,
-            ),
+        self.steering = Steering(
+            group="hop",
+            heartbeat_s=heartbeat_s,
+            restore=self._restore,
+            adopt=self._adopt,
+            begin=self._begin,
+            chance=lambda: 0.0,
+            emit=self.events.append,
         )
+        self.life = NumberLife(4, self.steering)
 
     async def _restore(self, _: int) -> Restored:
         hop = self.hops.pop(0)

@@ -20,15 +20,20 @@ LISTS, CLICKS = TopicPartition("lists", 3), TopicPartition("clicks", 3)
 
 
 class Reader:
-    """Knows the ends by partition; those that it does not know are 0. None: nobody answers."""
+    """Knows the ends by partition; those that it does not know are 0. None: nobody answers.
+
+    Where it is asked for any that is `leaderless`, it does not answer.
+    """
 
     def __init__(self, ends: Mapping[TopicPartition, int] | None) -> None:
         self.ends = ends
+        self.leaderless: TopicPartition | None = None
 
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        if self.ends is None:
+        asked = list(partitions)
+        if self.ends is None or self.leaderless in asked:
             raise KafkaConnectionError
-        return {partition: self.ends.get(partition, 0) for partition in partitions}
+        return {partition: self.ends.get(partition, 0) for partition in asked}
 
 
 class Idle:
@@ -52,6 +57,7 @@ class World(Told):
         self.idle_lag = Idle()
         self.is_running = True
         self.committed: dict[str, int] | None = {"lists": 4, "clicks": 0}
+        self.others: list[Seen] = []
         self.unworkable: list[TopicPartition] = []
         self.is_assigned = True
         self.waits = False
@@ -80,7 +86,7 @@ class World(Told):
 
     def _view(self) -> View:
         seen = Seen(number=3, is_running=self.is_running, committed=self.committed)
-        return View(numbers=[seen] if self.is_assigned else None, unworkable=self.unworkable)
+        return View(numbers=[seen, *self.others] if self.is_assigned else None, unworkable=self.unworkable)
 
     def monotonic(self) -> float:
         self.looks += 1
@@ -155,6 +161,17 @@ async def test_a_reader_that_gives_no_answer_leaves_unknown_what_it_would_tell(w
     await world.look(1)
     assert world.all(LagMeasured)[0].lag_records == (None if reader == "probe" else 5)
     assert world.all(StableOffsetMeasured)[0].age_s is None
+
+
+async def test_a_partition_without_a_leader_blinds_it_for_one_number_only(world: World) -> None:
+    """Kafka is there, and the others may be stuck all the same."""
+    world.others = [Seen(number=5, is_running=True, committed={"lists": 0, "clicks": 0})]
+    world.probe.leaderless = world.stable.leaderless = TopicPartition("clicks", 5)
+    await world.look(3)
+    assert world.watch.is_kafka_there
+    assert world.all(LagMeasured)[0].lag_records is None
+    assert world.all(StableOffsetMeasured)[0].age_s == 0
+    assert world.stuck == ["number 3"]
 
 
 async def test_while_it_waits_for_its_partitions_nobody_knows(world: World) -> None:

@@ -1,0 +1,74 @@
+"""Numbers that come and go, without Kafka."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from bridge.adapters.kafka.numbers import Numbers
+from bridge.core.budget import Budget, Options
+from bridge.core.events.engine import NumberAborted
+from bridge.ports import Number
+from tests.adapters.kafka.test_lifecycle import ScriptedHop, World, until
+
+
+class SlowHop(ScriptedHop):
+    """Finishes what it took when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_finish = asyncio.Event()
+        self.was_cut_off = False
+
+    async def work(self, number: Number) -> None:
+        await super().work(number)
+        try:
+            await self.may_finish.wait()
+        except asyncio.CancelledError:
+            self.was_cut_off = True
+            raise
+
+
+@asynccontextmanager
+async def owning(world: World) -> AsyncIterator[Numbers]:
+    """Owns number 4, which runs."""
+    numbers = Numbers(world.steering, budget_of=lambda _: Budget(Options()))
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        numbers.open(tasks)
+        numbers.start(4)
+        await until(lambda: bool(list(numbers.running())))
+        yield numbers
+        numbers.close()
+
+
+async def test_a_rebalance_while_the_process_stops_cuts_nothing_off() -> None:
+    """And the other way round: both wait for what was taken, each as long as it may."""
+    hop = SlowHop()
+    world = World(hop)
+    async with owning(world) as numbers, asyncio.TaskGroup() as drains:
+        drains.create_task(numbers.drain(budget_s=None))
+        await asyncio.sleep(0)
+        drains.create_task(numbers.drain(budget_s=60))
+        await asyncio.sleep(0)
+        hop.may_finish.set()
+    assert not hop.was_cut_off
+    assert not world.told(NumberAborted)
+
+
+async def test_a_number_that_does_not_finish_in_time_is_cut_off_and_told() -> None:
+    hop = SlowHop()
+    world = World(hop)
+    async with owning(world) as numbers:
+        await numbers.drain(budget_s=0)
+        assert not numbers.owned
+    assert hop.was_cut_off
+    assert world.told(NumberAborted) == [NumberAborted(group="hop", number=4)]
+
+
+async def test_what_a_stop_has_ended_is_not_told_as_cut_off_by_a_rebalance() -> None:
+    hop = SlowHop()
+    world = World(hop)
+    async with owning(world) as numbers, asyncio.TaskGroup() as drains:
+        drains.create_task(numbers.drain(budget_s=60))
+        await asyncio.sleep(0)
+        numbers.close()
+    assert not world.told(NumberAborted)
