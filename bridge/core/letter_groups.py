@@ -9,8 +9,8 @@ from bridge.core.letters import Selection, letter_of
 from bridge.core.records import Record
 from bridge.core.replay import Offsets, Span, replayed_in
 
-# Sizes and offsets: with them, there would be as many reasons as letters. Statuses have three digits.
-_LONG_NUMBER = re.compile(r"\d{4,}")
+# Sizes, offsets and places in a list: with them, there would be as many reasons as letters. Statuses have three digits.
+_NUMBER_OF_ONE = re.compile(r"\d{4,}|(?<=\[)\d+(?=\])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class LetterGroups:
         letter = letter_of(record)
         if not self._selection.includes(letter):
             return
-        reason = _LONG_NUMBER.sub("…", letter.reason)
+        reason = _NUMBER_OF_ONE.sub("…", letter.reason)
         at_ms = record.timestamp
         found = self._found.setdefault((record.topic, letter.dlq_class, reason), _Found(first_ms=at_ms, last_ms=at_ms))
         found.count += 1

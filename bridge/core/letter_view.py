@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bridge.core.letters import Letter
+from bridge.core.letters import UNKNOWN, Letter
 from bridge.core.records import Header, source_of
+from bridge.core.replay import replayed_in
 from bridge.core.times import to_rfc3339
 
 _HERE = "  <-- "
@@ -39,16 +40,22 @@ def view_of(letter: Letter) -> Iterator[str]:
     yield f"dead letter  {source_of(record)}, set aside {to_rfc3339(record.timestamp)}"
     yield f"class        {printable(letter.dlq_class)}"
     yield f"reason       {printable(letter.reason)}"
-    origin = "a frame of Genesys" if letter.origin is None else printable(str(letter.origin))
-    yield f"came from    {origin}, {to_rfc3339(letter.first_at_ms)}"
+    yield f"came from    {_origin(letter)}, {to_rfc3339(letter.first_at_ms)}"
     yield f"replayed     {letter.replays} times"
     mark = f"{_HERE}{letter.reason}" if letter.dlq_class == "key-mismatch" else ""
     yield f"key          {_spelled(record.key)}{printable(mark)}"
     yield from _headers("its headers", letter.headers)
     yield from _headers("what failed", letter.added)
     cut = f", cut to {len(record.value or b'')}" if letter.is_cut else ""
-    yield f"value        {letter.size} bytes{cut}"
+    size = len(record.value or b"") if letter.dlq_class == UNKNOWN else letter.size
+    yield f"value        {size} bytes{cut}"
     yield from _value(letter)
+
+
+def _origin(letter: Letter) -> str:
+    if letter.dlq_class == UNKNOWN:
+        return "another writer: it is no dead letter" if replayed_in(letter.record) is None else "a replay: its note"
+    return "a frame of Genesys" if letter.origin is None else printable(str(letter.origin))
 
 
 def _headers(title: str, headers: tuple[Header, ...]) -> Iterator[str]:

@@ -128,15 +128,27 @@ def decode_ranked(record: Record) -> RankedList:
 
 def _in_order(suggestions: list[msgspec.Raw], options: Options) -> list[msgspec.Raw]:
     weighted = []
-    for suggestion in suggestions:
-        scores = decode(suggestion, _scores)
-        confidence = scores.confidence or 0.0
-        if confidence >= options.min_confidence:
-            relevance = scores.relevance_score or 0.0
-            weighted.append((options.relevance_weight * relevance + options.confidence_weight * confidence, suggestion))
+    at = 0
+    try:
+        for at, suggestion in enumerate(suggestions):  # noqa: B007 - where it fails
+            scores = decode(suggestion, _scores)
+            confidence = scores.confidence or 0.0
+            if confidence >= options.min_confidence:
+                relevance = scores.relevance_score or 0.0
+                weighted.append(
+                    (options.relevance_weight * relevance + options.confidence_weight * confidence, suggestion)
+                )
+    except MalformedError as error:
+        raise _placed(error, f"$.suggestions[{at}]") from error
     # Python's sort is stable, reversed too: ties keep the order in which they came.
     weighted.sort(key=itemgetter(0), reverse=True)
     return [suggestion for _, suggestion in weighted]
+
+
+def _placed(error: MalformedError, path: str) -> MalformedError:
+    """The same, told of a part of the value that was read by itself."""
+    reason = error.reason.replace("`$", f"`{path}", 1) if "`$" in error.reason else f"{error.reason} - at `{path}`"
+    return MalformedError(error.dlq_class, reason)
 
 
 def _value(interaction_id: str, best: list[msgspec.Raw], *, latency_ms: msgspec.Raw, at_ms: int) -> bytes:

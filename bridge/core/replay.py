@@ -12,7 +12,7 @@ import msgspec
 
 from bridge.core.dead_letters import DLQ_CLASS, REPLAY_COUNT
 from bridge.core.dialects.agentassist import Session, Suggestions, Unreadable
-from bridge.core.letters import UNKNOWN, Letter, Place
+from bridge.core.letters import UNKNOWN, Letter, Place, letter_of
 from bridge.core.partitions import partition_of
 from bridge.core.records import X_SOURCE, Header, Kind, NewRecord, Record, digest, header_of, made_here, source_of
 from bridge.core.topics import MAX_RECORD_BYTES, Topics
@@ -39,25 +39,40 @@ class LastWords:
     """When the last word on each interaction was written to `interaction-subscriptions`.
 
     The topic is a table: an older record that is written again would stand for the newer one, and a conversation that
-    is over would be subscribed once more.
+    is over would be subscribed once more. Of two that were both misplaced, the younger one is the last word, too.
     """
 
     def __init__(self, topics: Topics) -> None:
         self._topics = topics
         self._last: dict[bytes, Record] = {}
+        self._last_misplaced_ms: dict[bytes, int] = {}
 
     def take(self, record: Record) -> None:
         """Takes a record of the topic, each partition's in their order; what is misplaced is no word."""
         if record.key is not None and partition_of(record.key, self._topics.partitions) == record.partition:
             self._last[record.key] = record
 
+    def take_letter(self, record: Record) -> None:
+        """Takes a record of `dlq.ingress`, in any order."""
+        letter, key = letter_of(record), record.key
+        if letter.dlq_class == "misplaced" and key is not None and self._is_of_subscription(letter):
+            self._last_misplaced_ms[key] = max(letter.first_at_ms, self._last_misplaced_ms.get(key, 0))
+
     def is_after(self, letter: Letter) -> bool:
         """True for the letter of a subscription about whose interaction something newer was written."""
-        origin, last = letter.origin, self._last.get(letter.record.key or b"")
-        if last is None or origin is None or origin.topic != self._topics.interaction_subscriptions:
+        if not self._is_of_subscription(letter):
+            return False
+        key = letter.record.key or b""
+        if self._last_misplaced_ms.get(key, 0) > letter.first_at_ms:
+            return True
+        origin, last = letter.origin, self._last.get(key)
+        if last is None or origin is None:
             return False
         is_itself = (last.partition, last.offset) == (origin.partition, origin.offset)
         return not is_itself and last.timestamp > letter.first_at_ms
+
+    def _is_of_subscription(self, letter: Letter) -> bool:
+        return letter.origin is not None and letter.origin.topic == self._topics.interaction_subscriptions
 
 
 def fate_of(

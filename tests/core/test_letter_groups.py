@@ -43,6 +43,11 @@ def test_sizes_make_no_reason_of_their_own_but_statuses_do() -> None:
     assert [(one.reason, one.count) for one in told] == [("the KMP answered 422", 1), ("the click has … bytes", 2)]
 
 
+def test_places_in_a_list_make_no_reason_of_their_own() -> None:
+    (group,) = groups(*(dead(at, reason=f"no number - at `$.suggestions[{at}].confidence`") for at in range(2)))
+    assert (group.reason, group.count) == ("no number - at `$.suggestions[…].confidence`", 2)
+
+
 def test_tells_how_many_were_sent_back() -> None:
     note = stored(note_of("dlq.clicks", 1, [0, 2], at_ms=0), offset=3)
     (group,) = groups(dead(0), dead(1), dead(2), note)

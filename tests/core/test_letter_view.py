@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from bridge.core.dead_letters import dead_frame, dead_letter
 from bridge.core.letter_view import view_of
 from bridge.core.letters import letter_of
-from bridge.core.records import StoredRecord
+from bridge.core.records import NewRecord, StoredRecord
+from bridge.core.replay import note_of
 from tests.core.test_letters import stored
 
 
@@ -131,6 +132,14 @@ def test_a_frame_tells_that_it_is_one_and_what_was_cut() -> None:
     lines = list(view_of(letter_of(stored(frame))))
     assert "came from    a frame of Genesys, 1970-01-01T00:00:00.000Z" in lines
     assert "value        9 bytes, cut to 2" in lines
+
+
+def test_what_the_bridge_did_not_set_aside_is_called_what_it_is() -> None:
+    note = list(view_of(letter_of(stored(note_of("dlq.clicks", 1, [3], at_ms=5_000)))))
+    assert note[3] == "came from    a replay: its note, 1970-01-01T00:00:05.000Z"
+    strange = list(view_of(letter_of(stored(NewRecord(topic="dlq.clicks", key=None, value=b'{"a":1}')))))
+    assert strange[3] == "came from    another writer: it is no dead letter, 1970-01-01T00:00:05.000Z"
+    assert "value        7 bytes" in strange
 
 
 @given(st.one_of(st.binary(max_size=300), st.text(max_size=100).map(str.encode)))

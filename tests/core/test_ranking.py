@@ -131,6 +131,19 @@ def test_a_score_that_is_no_number_of_a_double_makes_the_record_a_dead_letter(fi
 
 
 @pytest.mark.parametrize(
+    ("suggestion", "reason"),
+    [
+        ('{"confidence":"high"}', "Expected `float | null`, got `str` - at `$.suggestions[1].confidence`"),
+        ("7", "Expected `object`, got `int` - at `$.suggestions[1]`"),
+    ],
+)
+def test_the_reason_names_the_place_in_the_whole_list(suggestion: str, reason: str) -> None:
+    with pytest.raises(MalformedError) as refused:
+        rank(_frame('{"confidence":0.9}', suggestion), at_ms=0, options=Options())
+    assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize(
     ("value", "dlq_class"),
     [
         (None, "schema"),

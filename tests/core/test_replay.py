@@ -191,6 +191,18 @@ def test_an_older_subscription_is_not_written_over_a_newer_word(
     assert not words.is_after(letter(key=b"i-1")), "a click is no subscription"
 
 
+def test_of_two_misplaced_subscriptions_only_the_younger_one_is_sent_back() -> None:
+    """A writer that spreads them at random: partition by partition, the end of a conversation may come first."""
+    topic, words = TOPICS.interaction_subscriptions, LastWords(TOPICS)
+    begun = letter(topic=topic, key=b"i-1", partition=7, timestamp=1, dlq_class="misplaced")
+    ended = letter(topic=topic, key=b"i-1", partition=2, timestamp=2, dlq_class="misplaced", value=None)
+    for one in (ended, begun):
+        words.take_letter(one.record)
+    words.take_letter(letter(topic=topic, key=b"i-2", timestamp=9, dlq_class="misplaced").record)
+    words.take_letter(letter(key=b"i-1", timestamp=9, dlq_class="misplaced").record)
+    assert (words.is_after(begun), words.is_after(ended)) == (True, False)
+
+
 def test_a_note_names_the_letters_that_were_sent() -> None:
     note = note_of("a-dlq.clicks", 2, [3, 4, 5, 9], at_ms=1_000)
     assert (note.topic, note.partition, note.key) == ("a-dlq.clicks", 2, None)

@@ -1,11 +1,17 @@
 """`status` on a real broker: owners, positions, ages, subscriptions, dead letters."""
 
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import CoordinatorLoadInProgressError, NotCoordinatorForGroupError
 
-from bridge.adapters.kafka.status import open_status
+from bridge.adapters.kafka import status as kafka_status
+from bridge.adapters.kafka.status import KafkaStatus, open_status
 from bridge.core.dead_letters import dead_frame
 from bridge.core.errors import StartError, UnavailableError
 from bridge.core.partitions import partition_of
@@ -58,6 +64,43 @@ async def test_working_groups_have_owners_and_positions(cluster: Cluster) -> Non
 async def test_groups_that_never_worked_have_nothing(cluster: Cluster) -> None:
     ranker = (await _groups(cluster))["ranker"]
     assert (ranker.state, ranker.members, ranker.lag, ranker.unowned) == ("no member yet", 0, None, 2)
+
+
+@asynccontextmanager
+async def _described_as(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, *codes: int) -> AsyncIterator[KafkaStatus]:
+    """A status whose first questions for a group are answered with these errors."""
+    left = list(codes)
+    async with open_status(cluster.clients, cluster.topics) as status:
+        describe = status._admin.describe_consumer_groups
+
+        async def describe_consumer_groups(groups: list[str]) -> list[Any]:
+            if not left:
+                return await describe(groups)  # type: ignore[no-any-return]
+            return [SimpleNamespace(groups=[(left.pop(0), groups[0], "", "", "", [])])]
+
+        monkeypatch.setattr(status._admin, "describe_consumer_groups", describe_consumer_groups)
+        yield status
+
+
+async def test_a_group_whose_coordinator_moves_is_asked_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer has an error, and no members: that is no group without an owner."""
+    codes = (CoordinatorLoadInProgressError.errno, NotCoordinatorForGroupError.errno)
+    async with _described_as(cluster, monkeypatch, *codes) as status:
+        states = {one.worker: one.state for one in await status.groups(now_ms=_now_ms())}
+    assert states["ingress"] == states["ranker"] == "no member yet"
+
+
+async def test_without_positions_it_says_which(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def committed_positions(*_: object, **__: object) -> object:
+        raise UnavailableError("Kafka", "no committed positions of ranker")
+
+    monkeypatch.setattr(kafka_status, "committed_positions", committed_positions)
+    monkeypatch.setattr(kafka_status, "_ANSWER_S", 3.0)
+    async with open_status(cluster.clients, cluster.topics) as status:
+        with pytest.raises(UnavailableError, match="no committed positions of ranker"):
+            await status.groups(now_ms=_now_ms())
 
 
 async def test_the_oldest_record_that_waits_has_an_age(cluster: Cluster) -> None:

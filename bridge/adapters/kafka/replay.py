@@ -126,6 +126,9 @@ class Replay:
         async with aclosing(read(self._clients, subscriptions, from_start=True, until_end=True)) as records:
             async for record in records:
                 self._last_words.take(record)
+        async with aclosing(read(self._clients, self._topics.dlq_ingress, from_start=True, until_end=True)) as letters:
+            async for letter in letters:
+                self._last_words.take_letter(letter)
 
     async def _replay(self, partition: TopicPartition, order: Order) -> None:
         first, end = await self._bounds(partition)

@@ -11,7 +11,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, for_code
 
 from bridge.adapters.kafka import topics as kafka_topics
 from bridge.adapters.kafka.clients import Clients, group_of
@@ -75,7 +75,10 @@ class KafkaStatus:
                     return await self._group(worker, inputs, now_ms=now_ms)
             except (KafkaError, OSError, TimeoutError, UnavailableError) as error:
                 if monotonic() > give_up_s:
-                    raise UnavailableError("Kafka", f"no answer: {type(error).__name__}") from error
+                    reason = (
+                        error.reason if isinstance(error, UnavailableError) else f"no answer: {type(error).__name__}"
+                    )
+                    raise UnavailableError("Kafka", reason) from error
             await asyncio.sleep(_AGAIN_S)
 
     async def subscriptions(self, *, ttl_s: float, now_ms: int) -> int:
@@ -121,7 +124,7 @@ class KafkaStatus:
         # In this order: what is written and committed between the two questions is not hidden.
         watermarks: Mapping[TopicPartition, int] = await self._probe.end_offsets(inputs)
         ends: Mapping[TopicPartition, int] = await self._reader.end_offsets(inputs)
-        positions = await committed_positions(self._admin, group, inputs, timeout_s=_ANSWER_S)
+        positions = await committed_positions(self._admin, group, inputs, timeout_s=_ANSWER_S / 2)
         behind = {one: position for one, position in positions.items() if position < ends[one]}
         oldest = await records_at(self._reader, behind, within_s=_PEEK_S) if behind else {}
         return GroupStatus(
@@ -145,9 +148,12 @@ class KafkaStatus:
         )
 
     async def _described(self, group: str) -> tuple[str, Sequence[Any]]:
-        """The group's state in Kafka's word, and its members as DescribeGroups tells them."""
+        """The group's state in Kafka's word, and its members as DescribeGroups tells them. Raises KafkaError."""
         for answer in await self._admin.describe_consumer_groups([group]):
-            for _error, name, state, _protocol_type, _protocol, members, *_ in answer.groups:
+            for code, name, state, _protocol_type, _protocol, members, *_ in answer.groups:
+                # aiokafka looks at no error of the answer's groups, as while a coordinator loads or moves.
+                if code != 0:
+                    raise for_code(code)(group)
                 if name == group:
                     return ("no member yet" if state == _WITHOUT_GROUP else state), members
         return "unknown", []
