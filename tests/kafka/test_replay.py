@@ -12,10 +12,11 @@ import pytest
 from bridge.adapters.kafka.clients import transactional_id_of
 from bridge.adapters.kafka.oldest import OldestLetters
 from bridge.adapters.kafka.replay import Order, Outcome, Replay, find
+from bridge.core import budget
 from bridge.core.dead_letters import dead_frame, dead_letter
 from bridge.core.dialects.agentassist import MAX_FRAME_BYTES
 from bridge.core.errors import StartError
-from bridge.core.events.dead_letters import DeadLettersWritten, OldestDeadLetterSeen
+from bridge.core.events.dead_letters import BudgetSpent, DeadLettersWritten, OldestDeadLetterSeen
 from bridge.core.events.subscriptions import SubscriptionsStarted
 from bridge.core.letters import Place, Selection, letter_of
 from bridge.core.partitions import partition_of
@@ -194,6 +195,45 @@ async def test_what_dies_again_counts_its_replays_until_it_is_left(cluster: Clus
     assert outcome.left == {(topics.dlq_clicks, "it has been replayed 2 times already"): 1}
     letters = [letter_of(record) for record in await letters_on(cluster, topics.dlq_clicks)]
     assert [(one.dlq_class, one.replays) for one in letters] == [("oversize", 0), ("oversize", 1), ("oversize", 2)]
+
+
+async def test_many_that_die_again_park_nothing(cluster: Cluster) -> None:
+    """A replay without filters of what is still bad is no bad release: the clicks of today go on."""
+    topics, bad = cluster.topics, 12
+    letters = [
+        letter_for(cluster, topics.dlq_clicks, topics.suggestion_clicks, b"{%d" % serial, dlq_class="decode")
+        for serial in range(bad)
+    ]
+    async with working(cluster, "tally", dlq=budget.Options(max_consecutive=2)) as tally:
+        await cluster.send(topics.suggestion_clicks, click("c-1"), number=HOME)
+        await cluster.read(topics.acceptance_exports, until=bool)
+        await write(cluster, *letters)
+        await replay(cluster, topics.dlq_clicks)
+        await cluster.send(topics.suggestion_clicks, click("c-2"), number=HOME)
+        await cluster.read(topics.acceptance_exports, until=lambda exports: len(exports) == 2)
+        assert not tally.all(BudgetSpent)
+    again = [letter_of(record).replays for record in await letters_on(cluster, topics.dlq_clicks)]
+    assert sorted(again) == [0] * bad + [1] * bad
+
+
+async def test_of_two_misplaced_subscriptions_the_younger_one_is_sent_back(cluster: Cluster) -> None:
+    """The partitions of the dead letters come in turn, not in the order of time."""
+    topics = cluster.topics
+    younger, older = (
+        dead_letter(
+            StoredRecord(
+                topic=topics.interaction_subscriptions, partition=AWAY, offset=at_ms, timestamp=at_ms, key=b"i-1",
+                value=value,
+            ),
+            topic=topics.dlq_ingress, worker="ingress", dlq_class="misplaced", reason="r", stage="s",
+        )
+        for at_ms, value in ((2, b'{"interactionId":"i-1","expiresAt":"2026-01-01T00:00:00Z"}'), (1, None))
+    )  # fmt: skip
+    await write(cluster, msgspec.structs.replace(younger, partition=0), msgspec.structs.replace(older, partition=1))
+    outcome = await replay(cluster, topics.dlq_ingress)
+    (back,) = await cluster.read(topics.interaction_subscriptions)
+    assert (back.partition, back.value) == (HOME, younger.value)
+    assert outcome.left == {(topics.dlq_ingress, "its interaction was subscribed or ended again since"): 1}
 
 
 def _letters(records: Sequence[Record]) -> list[Record]:
