@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridge.cli.console import EXIT_FAILED, Json, end, print_json, settings_of, work
-from bridge.cli.tail import full_name, full_place, line_of
+from bridge.cli.tail import full_name, full_place, json_line_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +75,7 @@ def show(
     if record is None:
         end(f"{at}: no record stands there, or not any more", code=EXIT_FAILED)
     if as_json:
-        print(line_of(record).decode(), end="")
+        print(json_line_of(record).decode(), end="")
     else:
         print("\n".join(view_of(letter_of(record))))
 

@@ -76,14 +76,14 @@ async def _print(
         async for record in records:
             if key is not None and record.key != key:
                 continue
-            sys.stdout.buffer.write(line_of(record))
+            sys.stdout.buffer.write(json_line_of(record))
             sys.stdout.buffer.flush()
             left = None if left is None else left - 1
             if left == 0:
                 return
 
 
-def line_of(record: "Record") -> bytes:
+def json_line_of(record: "Record") -> bytes:
     """A record as one line of JSON; of a header that stands there more than once, the last one."""
     import orjson
 

@@ -95,7 +95,9 @@ def _place(settings: "Settings", spelled: str | None, option: str) -> "Place | N
         return None
     place = full_place(settings, spelled, hint=option)
     topics = topics_of(settings.topics, prefix=settings.kafka.prefix)
-    if place.topic not in topics_read(topics) or place.partition >= topics.partitions:
+    if place.topic not in topics_read(topics):
+        raise typer.BadParameter(f"is none of the topics that are looked at: {place.topic}", param_hint=option)
+    if place.partition >= topics.partitions:
         raise typer.BadParameter(f"no such partition: {place.topic}/{place.partition}", param_hint=option)
     return place
 

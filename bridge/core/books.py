@@ -1,4 +1,4 @@
-"""The books: equations between sets that show that nothing is missing and nothing is double.
+"""The books of the demo: equations between sets that show that nothing is missing and nothing is double.
 
 They are kept from what stands on the topics and what the other side remembers, never from the workers' own counters;
 and as sets, because sums hide a loss beside a duplicate.

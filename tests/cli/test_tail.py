@@ -10,7 +10,7 @@ import pytest
 from bridge.adapters.kafka.clients import Clients, Options
 from bridge.adapters.kafka.live import Publisher
 from bridge.adapters.kafka.topics import apply
-from bridge.cli.tail import full_name, line_of
+from bridge.cli.tail import full_name, json_line_of
 from bridge.core.records import NewRecord, StoredRecord
 from bridge.core.topics import Options as TopicsOptions
 from bridge.core.topics import TopicPlan
@@ -19,7 +19,7 @@ from tests.cli.processes import bridge, code_of, line_from, started
 
 
 def _line(value: bytes | None) -> bytes:
-    return line_of(StoredRecord(topic="t", key=b"k", value=value, headers=(("ce_id", b"1"), ("ce_id", b"2"))))
+    return json_line_of(StoredRecord(topic="t", key=b"k", value=value, headers=(("ce_id", b"1"), ("ce_id", b"2"))))
 
 
 def test_a_value_that_is_json_stands_there_digit_for_digit_on_one_line() -> None:
@@ -46,7 +46,7 @@ def test_a_line_has_all_of_a_record() -> None:
 
 
 def test_keys_that_are_no_text_are_base64() -> None:
-    assert orjson.loads(line_of(StoredRecord(topic="t", key=b"\xff")))["key"] == "/w=="
+    assert orjson.loads(json_line_of(StoredRecord(topic="t", key=b"\xff")))["key"] == "/w=="
 
 
 @pytest.mark.parametrize("name", ["raw-suggestions", "renamed", "a-renamed"])

@@ -58,7 +58,7 @@ def test_what_is_worth_knowing_is_told() -> None:
     ("arguments", "told"),
     [
         (["--from", "raw-suggestions/3"], "no TOPIC/PARTITION/OFFSET"),
-        (["--from", "nowhere/3/17"], "no such partition: nowhere/3"),
+        (["--from", "nowhere/3/17"], "is none of the topics that are looked at: nowhere"),
         (["--to", "raw-suggestions/12/17"], "no such partition: raw-suggestions/12"),
         (["--from", "raw-suggestions/3/17", "--to", "raw-suggestions/4/20"], "same partition number"),
         (["--from", "raw-suggestions/3/17", "--since", "1h"], "one beginning too many"),
