@@ -198,7 +198,7 @@ async def _groups(settings: "Settings", topics: "Sequence[str]", selection: "Sel
 
 async def _find(settings: "Settings", place: "Place") -> "Record | None":
     from bridge.adapters.kafka.clients import Clients
-    from bridge.adapters.kafka.replay import find
+    from bridge.adapters.kafka.spans import find
 
     return await find(Clients(settings.kafka), place)
 

@@ -1,4 +1,4 @@
-"""The acceptances counted again for the books of the demo, from lists and clicks alone: what the tally must have come to."""
+"""The acceptances counted again for the demo's books, from lists and clicks alone: what the tally must come to."""
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence

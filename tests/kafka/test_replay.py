@@ -11,7 +11,8 @@ import pytest
 
 from bridge.adapters.kafka.clients import transactional_id_of
 from bridge.adapters.kafka.oldest import OldestLetters
-from bridge.adapters.kafka.replay import Order, Outcome, Replay, find
+from bridge.adapters.kafka.replay import Order, Outcome, Replay
+from bridge.adapters.kafka.spans import find
 from bridge.core import budget
 from bridge.core.dead_letters import dead_frame, dead_letter
 from bridge.core.dialects.agentassist import MAX_FRAME_BYTES

@@ -7,7 +7,7 @@ letter is sent twice. The notes count, not the position: letters that were not s
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from math import ceil
@@ -20,11 +20,12 @@ from aiokafka.errors import KafkaError
 from bridge.adapters.kafka.clients import Clients, group_of
 from bridge.adapters.kafka.committed import committed_positions
 from bridge.adapters.kafka.reader import read
+from bridge.adapters.kafka.spans import read_batches
 from bridge.adapters.kafka.start_stop import start_client, stop_client
 from bridge.adapters.kafka.take_over import Endings, take_over
 from bridge.adapters.kafka.transactions import TransactionalWriter
 from bridge.core.errors import FencedError, StartError, TransactionError, UnavailableError
-from bridge.core.letters import Letter, Place, Selection, letter_of
+from bridge.core.letters import Letter, Selection, letter_of
 from bridge.core.records import NewRecord, Record
 from bridge.core.replay import REPLAY_GROUP, LastWords, Left, Offsets, Span, fate_of, note_of, replayed_in
 from bridge.core.topics import Topics
@@ -34,7 +35,6 @@ _ANSWER_S = 30.0
 # A transaction that is open on the topic hides what comes after it, for as long as its timeout: a worker's is 15 s.
 _SILENCE_S = 60.0
 _STOP_S = 5.0
-_POLL_MS = 200
 # One transaction.
 _MAX_LETTERS = 200
 _MAX_BYTES = 4 * 1024 * 1024
@@ -135,11 +135,11 @@ class Replay:
         if first >= end:
             return
         spans: list[Span] = []
-        async with aclosing(span_of(self._reader, partition, first=first, end=end)) as batches:
+        async with aclosing(read_batches(self._reader, partition, first, end, silence_s=_SILENCE_S)) as batches:
             async for batch in batches:
                 spans += (span for record in batch for span in replayed_in(record) or ())
         sending = _Sending(partition, replayed=Offsets(spans), order=order, position=first)
-        async with aclosing(span_of(self._reader, partition, first=first, end=end)) as batches:
+        async with aclosing(read_batches(self._reader, partition, first, end, silence_s=_SILENCE_S)) as batches:
             async for batch in batches:
                 for record in batch:
                     self._take(record, sending)
@@ -250,51 +250,3 @@ class _Sending:
     def clear(self) -> None:
         self.records, self.offsets, self._bytes = [], [], 0
         self._written = self.position
-
-
-async def span_of(
-    reader: AIOKafkaConsumer, partition: TopicPartition, *, first: int, end: int
-) -> AsyncGenerator[Sequence[Record], None]:
-    """The records of a partition from `first` on to before `end`; raises TimeoutError where they come no further.
-
-    Before the end it waits for open transactions, which have to end first.
-    """
-    reader.assign([partition])
-    reader.seek(partition, first)
-    moved_at_s, position = monotonic(), first
-    while position < end:
-        fetched = await reader.getmany(partition, timeout_ms=_POLL_MS)
-        yield [record for record in fetched.get(partition, ()) if record.offset < end]
-        before = position
-        async with asyncio.timeout(_ANSWER_S):
-            position = await reader.position(partition)
-        if position != before or fetched:
-            moved_at_s = monotonic()
-        if monotonic() - moved_at_s > _SILENCE_S:
-            raise TimeoutError
-
-
-async def find(clients: Clients, place: Place) -> Record | None:
-    """The record that stands at a place; None where there is none (any more).
-
-    Raises UnavailableError where Kafka does not answer, or has no such topic.
-    """
-    reader = clients.reader()
-    partition = TopicPartition(place.topic, place.partition)
-    try:
-        await start_client(reader, timeout_s=_ANSWER_S)
-        reader.assign([partition])
-        async with asyncio.timeout(_ANSWER_S):
-            begins = (await reader.beginning_offsets([partition]))[partition]
-            end = (await reader.end_offsets([partition]))[partition]
-        if not begins <= place.offset < end:
-            return None
-        async with aclosing(span_of(reader, partition, first=place.offset, end=place.offset + 1)) as batches:
-            async for batch in batches:
-                if batch:
-                    return batch[0]
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise UnavailableError("Kafka", f"cannot read {place}: {type(error).__name__}") from error
-    finally:
-        await stop_client(reader, timeout_s=_STOP_S)
-    return None

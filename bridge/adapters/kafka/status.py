@@ -18,7 +18,7 @@ from bridge.adapters.kafka.clients import Clients, group_of
 from bridge.adapters.kafka.committed import committed_positions
 from bridge.adapters.kafka.peek import PEEK_BYTES, records_at
 from bridge.adapters.kafka.reader import read
-from bridge.adapters.kafka.replay import span_of
+from bridge.adapters.kafka.spans import read_batches
 from bridge.adapters.kafka.start_stop import start_client, stop_client
 from bridge.core.errors import StartError, UnavailableError
 from bridge.core.partitions import partition_of
@@ -167,7 +167,7 @@ class KafkaStatus:
         for partition, at in first.items():
             if at is None or at.offset >= ends[partition]:
                 continue
-            async with aclosing(span_of(reader, partition, first=at.offset, end=ends[partition])) as batches:
+            async with aclosing(read_batches(reader, partition, at.offset, ends[partition])) as batches:
                 async for batch in batches:
                     # The notes of replays stand there, too; they have no class.
                     classes = (header_of(record, "x-dlq-class") for record in batch)

@@ -13,7 +13,7 @@ from bridge.adapters.kafka import topics as kafka_topics
 from bridge.adapters.kafka.clients import Clients, group_of
 from bridge.adapters.kafka.committed import committed_positions
 from bridge.adapters.kafka.in_step import NumberReader, Span
-from bridge.adapters.kafka.replay import find
+from bridge.adapters.kafka.spans import find
 from bridge.adapters.kafka.start_stop import start_client, stop_client
 from bridge.core import acceptance
 from bridge.core.errors import StartError, UnavailableError
