@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.cluster import ClusterMetadata
 
 from bridge.adapters.kafka.clients import Clients
-from bridge.adapters.kafka.start_stop import look_at, start_client, stop_client
+from bridge.adapters.kafka.start_stop import look_at, start_client, stop_client, stop_clients
 from bridge.adapters.kafka.transactions import TransactionalWriter
 from bridge.core.errors import TransactionError, UnavailableError
 from bridge.core.records import NewRecord
@@ -50,6 +50,35 @@ async def test_a_producer_whose_stop_is_cut_short_leaves_nothing_behind(
         assert not _is_connected(producer.client)
         await _until_ended(before)
     assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
+async def test_a_consumer_whose_stop_is_cut_short_fetches_nothing_more(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that cannot leave its group, as while a rebalance hangs: its fetches would make connections anew."""
+    before = asyncio.all_tasks()
+    consumer = cluster.clients.group_consumer(f"{cluster.options.prefix}group")
+    consumer.subscribe([cluster.topics.raw_suggestions])
+    await start_client(consumer, timeout_s=30)
+    while not consumer.assignment():
+        await consumer.getmany(timeout_ms=100)
+    monkeypatch.setattr(consumer._coordinator, "close", asyncio.Event().wait)
+    assert not await stop_client(consumer, timeout_s=0.2)
+    assert not _is_connected(consumer._client)
+    await _until_ended(before)
+
+
+async def test_clients_are_stopped_though_their_caller_is_cancelled_as_it_begins(cluster: Cluster) -> None:
+    """As of a worker that looks something up in the moment in which it ends."""
+    reader, admin = cluster.clients.reader(), cluster.clients.admin()
+    for client in (reader, admin):
+        await start_client(client, timeout_s=30)
+    stopping = asyncio.create_task(stop_clients(reader, admin, timeout_s=5))
+    await asyncio.sleep(0)
+    stopping.cancel()
+    await asyncio.wait({stopping})
+    assert not _is_connected(reader._client)
+    assert not _is_connected(admin._client)
 
 
 async def test_a_client_whose_start_is_cancelled_leaves_nothing_behind(broker: KafkaBroker, prefix: str) -> None:

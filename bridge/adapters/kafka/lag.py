@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 from bridge.adapters.kafka.clients import Clients
 from bridge.adapters.kafka.committed import committed_positions
 from bridge.adapters.kafka.peek import PEEK_BYTES, records_at
-from bridge.adapters.kafka.start_stop import own_cancellations_only, start_client, stop_client
+from bridge.adapters.kafka.start_stop import own_cancellations_only, start_client, stop_clients
 from bridge.adapters.kafka.topics import partitions_of
 from bridge.core.errors import StartError, UnavailableError
 from bridge.core.valve import Lag
@@ -56,7 +56,7 @@ class KafkaLag:
         clients = [client for client in (self._reader, self._admin) if client is not None]
         self._reader = self._admin = None
         self._unanswered = 0
-        await asyncio.gather(*(stop_client(client, timeout_s=_STOP_S) for client in clients))
+        await stop_clients(*clients, timeout_s=_STOP_S)
 
     async def lag(self) -> int | None:
         """The records of `sample`, for whoever needs no more."""

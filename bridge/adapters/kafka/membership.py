@@ -15,7 +15,7 @@ from bridge.adapters.kafka.log_ends import known_log_ends
 from bridge.adapters.kafka.number import OwnedNumber
 from bridge.adapters.kafka.numbers import Numbers
 from bridge.adapters.kafka.restore import Plan, Restored, Restorer
-from bridge.adapters.kafka.start_stop import own_cancellations_only, start_client, stop_client
+from bridge.adapters.kafka.start_stop import own_cancellations_only, start_client, stop_clients
 from bridge.adapters.kafka.take_over import Endings
 from bridge.adapters.kafka.watch import View, Watch
 from bridge.core.assignment import workable_numbers
@@ -119,7 +119,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
                     self._numbers.close()
                     self._is_over = True
         finally:
-            await asyncio.gather(*(stop_client(client, timeout_s=_STOP_S) for client in clients))
+            await stop_clients(*clients, timeout_s=_STOP_S)
         if failure is not None:
             raise failure
 

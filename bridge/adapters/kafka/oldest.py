@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 from bridge.adapters.kafka.clients import Clients, group_of
 from bridge.adapters.kafka.committed import committed_positions
 from bridge.adapters.kafka.peek import PEEK_BYTES, records_at
-from bridge.adapters.kafka.start_stop import own_cancellations_only, start_client, stop_client
+from bridge.adapters.kafka.start_stop import own_cancellations_only, start_client, stop_clients
 from bridge.core.errors import UnavailableError
 from bridge.core.events.dead_letters import OldestDeadLetterSeen
 from bridge.core.replay import REPLAY_GROUP, replayed_in
@@ -55,7 +55,7 @@ class OldestLetters:
         except (KafkaError, OSError, TimeoutError, UnavailableError):
             return None
         finally:
-            await asyncio.gather(*(stop_client(client, timeout_s=_STOP_S) for client in (reader, admin)))
+            await stop_clients(reader, admin, timeout_s=_STOP_S)
         return max(0.0, (self._clock() - min(times_ms)) / 1000) if times_ms else 0.0
 
     async def _first_ms(

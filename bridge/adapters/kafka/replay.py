@@ -21,7 +21,7 @@ from bridge.adapters.kafka.clients import Clients, group_of
 from bridge.adapters.kafka.committed import committed_positions
 from bridge.adapters.kafka.reader import read
 from bridge.adapters.kafka.spans import read_batches
-from bridge.adapters.kafka.start_stop import start_client, stop_client
+from bridge.adapters.kafka.start_stop import start_client, stop_clients
 from bridge.adapters.kafka.take_over import Endings, take_over
 from bridge.adapters.kafka.transactions import TransactionalWriter
 from bridge.core.errors import FencedError, StartError, TransactionError, UnavailableError
@@ -104,7 +104,7 @@ class Replay:
             raise UnavailableError("Kafka", f"no answer: {type(error).__name__}") from error
         finally:
             await self._writer.close()
-            await asyncio.gather(*(stop_client(client, timeout_s=_STOP_S) for client in clients))
+            await stop_clients(*clients, timeout_s=_STOP_S)
         return self._outcome
 
     async def _replay_all(self, order: Order) -> None:

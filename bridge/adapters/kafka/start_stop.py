@@ -61,6 +61,18 @@ async def stop_client(client: _Client, *, timeout_s: float) -> bool:
     return await finish(_stop(client, timeout_s=timeout_s))
 
 
+async def stop_clients(*clients: _Client, timeout_s: float) -> None:
+    """Stops clients side by side, each within `timeout_s`; none is left out, whenever the caller is cancelled.
+
+    A bare `gather` would be: one that is cancelled before its tasks had their first step cancels them unbegun.
+    """
+    await finish(_stop_all(clients, timeout_s=timeout_s))
+
+
+async def _stop_all(clients: Collection[_Client], *, timeout_s: float) -> None:
+    await asyncio.gather(*(_stop(client, timeout_s=timeout_s) for client in clients))
+
+
 async def finish(call: Coroutine[Any, Any, _T], *, within_s: float | None = None) -> _T:
     """The result of a call that must not be cut off: a caller that is cancelled is so once it has ended.
 
@@ -88,10 +100,7 @@ async def _stop(client: _Client, *, timeout_s: float) -> bool:
             async with asyncio.timeout(timeout_s):
                 await stop()
     except (KafkaError, OSError, TimeoutError, RuntimeError, UnavailableError):
-        if isinstance(client, AIOKafkaProducer):
-            await _drop(client)
-        else:
-            await _close(_network_of(client))
+        await _drop(client)
         return False
     if isinstance(client, AIOKafkaProducer):
         _look_at_batches(client)
@@ -119,19 +128,27 @@ def own_cancellations_only() -> Iterator[None]:
         raise UnavailableError("Kafka", "the client has cancelled what it was asked for") from error
 
 
-async def _drop(producer: AIOKafkaProducer) -> None:
-    """Ends what a stop that was cut short leaves behind: tasks that would go on for ever, and hold connections."""
-    # aiokafka, pinned exactly, has no call for this.
-    client, accumulator, sender = producer.client, producer._message_accumulator, producer._sender  # noqa: SLF001
-    await _close(client)
-    left = list(_tasks_of(accumulator, sender))
+async def _drop(client: _Client) -> None:
+    """Ends what a stop that was cut short leaves behind: tasks that would go on for ever, and make connections."""
+    network = _network_of(client)
+    await _close(network)
+    left = list(_tasks_of(*_parts_of(client)))
     for task in left:
         task.cancel()
     if left:
         await asyncio.wait(left, timeout=_DROP_S)
-    accumulator.fail_all(KafkaConnectionError("the producer was dropped"))
-    _look_at_batches(producer)
-    await _close(client)  # What they have connected meanwhile.
+    if isinstance(client, AIOKafkaProducer):
+        client._message_accumulator.fail_all(KafkaConnectionError("the producer was dropped"))  # noqa: SLF001
+        _look_at_batches(client)
+    await _close(network)  # What they have connected meanwhile.
+
+
+def _parts_of(client: _Client) -> Iterator[object]:
+    # What has tasks of its own; aiokafka, pinned exactly, has no call for it.
+    if isinstance(client, AIOKafkaProducer):
+        yield from (client._message_accumulator, client._sender)  # noqa: SLF001
+    elif isinstance(client, AIOKafkaConsumer):
+        yield from (client._fetcher, client._coordinator)  # noqa: SLF001
 
 
 def _tasks_of(*owners: object) -> Iterator[asyncio.Task[Any]]:

@@ -19,7 +19,7 @@ from bridge.adapters.kafka.committed import committed_positions
 from bridge.adapters.kafka.peek import PEEK_BYTES, records_at
 from bridge.adapters.kafka.reader import read
 from bridge.adapters.kafka.spans import read_batches
-from bridge.adapters.kafka.start_stop import start_client, stop_client
+from bridge.adapters.kafka.start_stop import start_client, stop_client, stop_clients
 from bridge.core.errors import StartError, UnavailableError
 from bridge.core.partitions import partition_of
 from bridge.core.records import Record, header_of
@@ -205,7 +205,7 @@ async def open_status(clients: Clients, topics: Topics) -> AsyncIterator[KafkaSt
     probe = clients.reader(isolation_level="read_uncommitted")
     admin = clients.admin()
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(stop_clients, reader, probe, admin, timeout_s=_STOP_S)
         for client in (reader, probe, admin):
             await start_client(client, timeout_s=_ANSWER_S)
-            stack.push_async_callback(stop_client, client, timeout_s=_STOP_S)
         yield KafkaStatus(clients, topics, reader=reader, probe=probe, admin=admin)

@@ -146,22 +146,22 @@ class _Asking:
         self._clients = clients
         self._topics = topics
         self._asked = asked
-        self._reader: AIOKafkaConsumer = clients.reader(isolation_level="read_uncommitted")
         self._notes: list[str] = []
 
     async def bounds(self) -> _Bounds:
         kept_from_ms = await self._letters_kept_from_ms()
         everything = [one for topic in topics_read(self._topics) for one in self._partitions(topic)]
-        self._reader.assign(everything)
-        self._reader.pause(*everything)  # It only asks.
-        await start_client(self._reader, timeout_s=_ANSWER_S)
+        reader = self._clients.reader(isolation_level="read_uncommitted")
+        reader.assign(everything)
+        reader.pause(*everything)  # It only asks.
+        await start_client(reader, timeout_s=_ANSWER_S)
         try:
             async with asyncio.timeout(_ANSWER_S * 2):
-                return await self._bounds(everything, kept_from_ms)
+                return await self._bounds(reader, everything, kept_from_ms)
         except (KafkaError, OSError, TimeoutError) as error:
             raise UnavailableError("Kafka", f"no offsets: {type(error).__name__}") from error
         finally:
-            await stop_client(self._reader, timeout_s=_STOP_S)
+            await stop_client(reader, timeout_s=_STOP_S)
 
     async def _letters_kept_from_ms(self) -> Mapping[str, int]:
         topics, now_ms = self._topics, time.time_ns() // 1_000_000
@@ -169,15 +169,20 @@ class _Asking:
         kept = await kafka_topics.retention_ms(self._clients, letters)
         return {topic: now_ms - kept_ms for topic, kept_ms in kept.items()}
 
-    async def _bounds(self, everything: Sequence[TopicPartition], letters_kept_from_ms: Mapping[str, int]) -> _Bounds:
+    async def _bounds(
+        self,
+        reader: AIOKafkaConsumer,
+        everything: Sequence[TopicPartition],
+        letters_kept_from_ms: Mapping[str, int],
+    ) -> _Bounds:
         due_before = await self._committed()
-        ends = await self._ends()
-        first: _Offsets = await self._reader.beginning_offsets(everything)
+        ends = await self._ends(reader)
+        first: _Offsets = await reader.beginning_offsets(everything)
         since, until = self._asked.since_ms, self._asked.until_ms
-        begins = first if since is None else await self._at(since, first, ends)
-        read_from = first if since is None else await self._at(since - MARGIN_MS, first, ends)
+        begins = first if since is None else await _at(reader, since, first, ends)
+        read_from = first if since is None else await _at(reader, since - MARGIN_MS, first, ends)
         if until is not None:
-            late = await self._at(until, first, ends)
+            late = await _at(reader, until, first, ends)
             due_before = {one: min(position, late[one]) for one, position in due_before.items()}
         raw = self._topics.raw_suggestions
         return _Bounds(
@@ -213,22 +218,23 @@ class _Asking:
             await stop_client(admin, timeout_s=_STOP_S)
         return found
 
-    async def _ends(self) -> _Offsets:
+    async def _ends(self, reader: AIOKafkaConsumer) -> _Offsets:
         topics = self._topics
         inputs = [topics.suggestion_clicks, topics.ranked_suggestions, topics.raw_suggestions]
         results = [topic for topic in topics_read(topics) if topic not in inputs]
         ends: dict[TopicPartition, int] = {}
         for level in (results, *([topic] for topic in inputs)):
-            ends |= await self._reader.end_offsets([one for topic in level for one in self._partitions(topic)])
+            ends |= await reader.end_offsets([one for topic in level for one in self._partitions(topic)])
         return ends
-
-    async def _at(self, at_ms: int, first: _Offsets, ends: _Offsets) -> _Offsets:
-        """The first record of each partition that was written at a time or later."""
-        found = await self._reader.offsets_for_times(dict.fromkeys(first, max(0, at_ms)))
-        return {one: ends[one] if at is None else max(first[one], at.offset) for one, at in found.items()}
 
     def _partitions(self, topic: str) -> Iterator[TopicPartition]:
         return (TopicPartition(topic, number) for number in range(self._topics.partitions))
+
+
+async def _at(reader: AIOKafkaConsumer, at_ms: int, first: _Offsets, ends: _Offsets) -> _Offsets:
+    """The first record of each partition that was written at a time or later."""
+    found = await reader.offsets_for_times(dict.fromkeys(first, max(0, at_ms)))
+    return {one: ends[one] if at is None else max(first[one], at.offset) for one, at in found.items()}
 
 
 # -- the books ---------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from bridge.adapters.kafka.clients import Clients
-from bridge.adapters.kafka.start_stop import start_client, stop_client
+from bridge.adapters.kafka.start_stop import start_client, stop_client, stop_clients
 from bridge.core.dead_letters import DLQ_CLASS
 from bridge.core.errors import UnavailableError
 from bridge.core.events.dead_letters import DeadLettersWritten
@@ -44,7 +44,7 @@ class KafkaWriter:
 
     async def stop(self) -> None:
         """Closes the producers; what is not acknowledged by now is given up."""
-        await asyncio.gather(self._raw.stop(), self._others.stop())
+        await stop_clients(*self._raw.give_up(), *self._others.give_up(), timeout_s=_STOP_S)
 
     async def write(self, topic: str, partition: int, records: Sequence[NewRecord]) -> int:
         """See `ports.Writer`. What failed is sent again after a growing pause, before anything else there."""
@@ -101,10 +101,10 @@ class _Producers:
         await start_client(producer, timeout_s=timeout_s)
         self._leases.append(_Lease(producer))
 
-    async def stop(self) -> None:
-        """Closes all producers, each within a bound."""
+    def give_up(self) -> list[AIOKafkaProducer]:
+        """All producers, which are the caller's to stop."""
         leases, self._leases = self._leases, []
-        await asyncio.gather(*(stop_client(lease.producer, timeout_s=_STOP_S) for lease in leases))
+        return [lease.producer for lease in leases]
 
     async def send(self, topic: str, partition: int, records: Sequence[NewRecord]) -> int:
         """Writes as many of the records as fit a batch and returns how many, once the brokers have it.
