@@ -40,13 +40,13 @@ class FrameSent(msgspec.Struct, frozen=True, kw_only=True):
 class Accounts:
     """Everything the books are kept from.
 
-    `clicks` are the positions (`topic/partition/offset`) of the clicks that agents sent, `held` the keys of the exports
-    that the KMP holds, `records` what stands on each topic, read_committed.
+    `clicks` are the positions (`topic/partition/offset`) of the clicks that agents sent, None for one that no broker
+    has confirmed; `held` the keys of the exports that the KMP holds, `records` what stands on each topic.
     """
 
     topics: Topics
     frames: Sequence[FrameSent]
-    clicks: Sequence[str]
+    clicks: Sequence[str | None]
     held: Sequence[str]
     records: Mapping[str, Sequence[Record]]
 
@@ -79,13 +79,9 @@ def balance(accounts: Accounts) -> list[Line]:
             read.sources(accounts.topics.ranked_suggestions),
             read.audited("suggestions_retrieved"),
         ),
-        compare(
-            "clicks sent = counted + repeated + dead letters",
+        _clicks_line(
             accounts.clicks,
-            map(
-                counts.as_sent,
-                [*counted, *read.audited("click_repeated"), *read.dead_clicks()],
-            ),
+            [counts.as_sent(place) for place in (*counted, *read.audited("click_repeated"), *read.dead_clicks())],
         ),
         compare("counted = exports", counted, exports),
         compare("exports = suggestion_accepted", exports, read.audited("suggestion_accepted")),
@@ -155,6 +151,15 @@ def _frames_line(accounts: Accounts, read: "_Read") -> Line:
 def _is_frame(letter: Record) -> bool:
     # A record of the subscription topic that is no subscription is set aside there, too.
     return header_of(letter, "__connect.errors.stage") == b"frame"
+
+
+def _clicks_line(sent: Iterable[str | None], found: Sequence[str]) -> Line:
+    # What no broker has confirmed may stand there or not: of those that nobody else sent, it is as many as there are.
+    places = Counter(sent)
+    unconfirmed = places.pop(None, 0)
+    confirmed = [place for place in places.elements() if place is not None]
+    others = list((Counter(found) - Counter(confirmed)).elements())
+    return compare("clicks sent = counted + repeated + dead letters", [*confirmed, *others[:unconfirmed]], found)
 
 
 class _Audit(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -49,7 +49,7 @@ class Seen:
 
     def click_to_kmp_ms(self) -> list[int]:
         """From each click to the moment when the KMP held its export."""
-        clicked = {position_of(click): click.at_ms for click in self.clicks}
+        clicked = {position_of(click) or "": click.at_ms for click in self.clicks}
         held: dict[str, int] = {}
         for post in self.posts:
             if post.key is not None and is_delivered(post):
@@ -68,9 +68,10 @@ async def read_topics(clients: Clients, topics: Topics) -> dict[str, list[Record
     return records
 
 
-def position_of(click: SentClick) -> str:
-    """Where a click stands, as `x-source` spells it."""
-    return f"{click.topic}/{click.partition}/{click.offset}"
+def position_of(click: SentClick) -> str | None:
+    """Where a click stands, as `x-source` spells it; None for one that no broker has confirmed."""
+    # A broker that knows a batch already confirms it without a place.
+    return None if click.offset is None or click.offset < 0 else f"{click.topic}/{click.partition}/{click.offset}"
 
 
 def is_delivered(post: Post) -> bool:

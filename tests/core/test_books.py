@@ -29,7 +29,7 @@ class World:
 
     def __init__(self) -> None:
         self.frames: list[FrameSent] = []
-        self.clicks: list[str] = []
+        self.clicks: list[str | None] = []
         self.held: list[str] = []
         self.records: dict[str, list[Record]] = {name: [] for name in TOPICS.names()}
         self._at_ms = NOW_MS
@@ -310,6 +310,23 @@ def test_what_was_told_as_missed_is_summed_up_by_event_and_cause(world: World) -
         ),
         MissedTold(event="suggestions_shed", cause="kafka", told=1, interactions=1, longest_s=3600.0, frames_lost=1),
     ]
+
+
+@pytest.mark.parametrize("stands", [True, False])
+def test_a_click_that_no_broker_has_confirmed_may_stand_there_or_not(stands: bool) -> None:
+    """A broker that stops may refuse a click, or take it and not say so: an agent UI sends it again."""
+    day = World()
+    day.frame("i-1", 0.9)
+    for click_id in ("c-1", "c-2"):
+        day.click("i-1", "s0", click_id=click_id)
+    day.export_all()
+    if stands:
+        day.clicks[0] = None
+    else:
+        day.clicks.append(None)
+    assert day.failing() == {}
+    day.clicks.remove(None)
+    assert bool(day.failing()) is stands
 
 
 def test_a_moved_click_counts_as_the_one_that_was_sent() -> None:

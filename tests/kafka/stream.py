@@ -95,7 +95,7 @@ async def until_all_is_done(cluster: Cluster) -> None:
 
 
 async def books_of(
-    cluster: Cluster, *, frames: Iterable[FrameSent], clicks: Iterable[str], posts: Sequence[Post]
+    cluster: Cluster, *, frames: Iterable[FrameSent], clicks: Iterable[str | None], posts: Sequence[Post]
 ) -> list[Line]:
     """The books, from what stands on the topics now and what the counterparts remember. Clicks are positions."""
     return balance(
@@ -131,7 +131,7 @@ async def assert_verified(cluster: Cluster, *, is_done: bool = True) -> Report:
 
 
 async def assert_that_all_is_there(
-    cluster: Cluster, *, frames: Iterable[FrameSent], clicks: Iterable[str], posts: Sequence[Post]
+    cluster: Cluster, *, frames: Iterable[FrameSent], clicks: Iterable[str | None], posts: Sequence[Post]
 ) -> Report:
     """The books balance with what the counterparts remember, and by what stands on the topics alone."""
     books = await books_of(cluster, frames=frames, clicks=clicks, posts=posts)
