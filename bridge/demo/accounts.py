@@ -49,7 +49,7 @@ class Seen:
 
     def click_to_kmp_ms(self) -> list[int]:
         """From each click to the moment when the KMP held its export."""
-        clicked = {position_of(click) or "": click.at_ms for click in self.clicks}
+        clicked = {place: click.at_ms for click in self.clicks if (place := position_of(click)) is not None}
         held: dict[str, int] = {}
         for post in self.posts:
             if post.key is not None and is_delivered(post):

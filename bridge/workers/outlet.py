@@ -150,7 +150,6 @@ class Outlet:
             raise
         finally:
             self.posting.discard(task)
-        self._moved_at_s = self._monotonic()
         verdict = judge(answer, self._policy, attempt=attempt, now_ms=self._clock(), chance=self._chance())
         self._tell(export, verdict, answer, attempt=attempt, took_s=self._monotonic() - started_s)
         self._learn(export, verdict)

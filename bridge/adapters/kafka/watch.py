@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from bridge.adapters.kafka.idle import IdleLag
+from bridge.adapters.kafka.lag import records_behind
 from bridge.adapters.kafka.restore import Plan
 from bridge.adapters.kafka.start_stop import own_cancellations_only
 from bridge.core.errors import UnavailableError
@@ -161,7 +162,7 @@ def _lag_of(running: Iterable[Seen], ends: _Ends) -> int | None:
     }
     if not positions.keys() <= ends.keys():
         return None
-    return sum(max(0, ends[partition] - position) for partition, position in positions.items())
+    return records_behind({partition: ends[partition] for partition in positions}, positions)
 
 
 def _sum(*records: int | None) -> int | None:

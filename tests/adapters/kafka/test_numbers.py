@@ -46,10 +46,9 @@ async def test_a_rebalance_while_the_process_stops_cuts_nothing_off() -> None:
     world = World(hop)
     async with owning(world) as numbers, asyncio.TaskGroup() as drains:
         drains.create_task(numbers.drain(budget_s=None))
-        await asyncio.sleep(0)
+        await until(lambda: not list(numbers.running()))
         drains.create_task(numbers.drain(budget_s=60))
-        await asyncio.sleep(0)
-        hop.may_finish.set()
+        asyncio.get_running_loop().call_soon(hop.may_finish.set)  # After the second has begun.
     assert not hop.was_cut_off
     assert not world.told(NumberAborted)
 
@@ -69,6 +68,6 @@ async def test_what_a_stop_has_ended_is_not_told_as_cut_off_by_a_rebalance() -> 
     world = World(hop)
     async with owning(world) as numbers, asyncio.TaskGroup() as drains:
         drains.create_task(numbers.drain(budget_s=60))
-        await asyncio.sleep(0)
+        await until(lambda: not list(numbers.running()))
         numbers.close()
     assert not world.told(NumberAborted)
