@@ -137,7 +137,11 @@ class Watch:
             has_work=is_known
             and any(stable[TopicPartition(topic, one.number)] > position for topic, position in committed.items()),
             is_running=one.is_running,
-            waits=not is_known or is_held_up or self._plan.waits(one.number),
+            # Of a number that is being set up nobody asks; it keeps what was seen of it before.
+            waits=not self.is_kafka_there
+            or (one.is_running and not is_known)
+            or is_held_up
+            or self._plan.waits(one.number),
         )
 
     def _idle_positions(self, view: View) -> dict[TopicPartition, int | None]:

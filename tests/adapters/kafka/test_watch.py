@@ -214,6 +214,17 @@ async def test_a_number_that_is_not_running_is_not_expected_to_do_anything(world
     assert world.stuck == []
 
 
+async def test_that_a_new_consumer_was_in_vain_is_not_forgotten_while_it_is_set_up(world: World) -> None:
+    """A restore is looked at between one consumer and the next."""
+    await world.look(3)
+    world.is_running = False
+    await world.look(1)
+    world.is_running = True
+    await world.look(3)
+    assert world.stuck == ["number 3", "number 3"]
+    assert world.watchdog.stalled_s(world.now_s) > 0
+
+
 async def test_a_wait_on_purpose_is_none(world: World) -> None:
     world.waits = True
     await world.look()
