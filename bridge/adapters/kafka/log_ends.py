@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -19,6 +20,9 @@ _A_REPLICA = 2**31 - 1
 _READ_UNCOMMITTED = 0
 _LATEST = -1
 _LOOKS = 3
+# A broker that is silent, not gone, holds up only what it leads; together less than whoever asks waits for.
+_ANSWER_S = 1.0
+_UPDATE_S = 0.5
 
 _Questions = dict[int, dict[str, list[tuple[int, int]]]]
 
@@ -42,7 +46,10 @@ async def log_ends(consumer: AIOKafkaConsumer, partitions: Collection[TopicParti
 async def known_log_ends(
     consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]
 ) -> Mapping[TopicPartition, int]:
-    """The same, of those partitions whose leader tells; where any is left out, the leaders are looked up anew."""
+    """The same, of those partitions whose leader tells within a second.
+
+    Where any is left out, the leaders are looked up anew, for half a second while this waits.
+    """
     # aiokafka has no call for this. It is pinned exactly.
     client = consumer._client  # noqa: SLF001
     for topic in {partition.topic for partition in partitions}:
@@ -53,7 +60,9 @@ async def known_log_ends(
     )
     ends = dict(end for answer in answers for end in answer)
     if len(ends) < len(set(partitions)):
-        await client.force_metadata_update()
+        with suppress(TimeoutError):  # It goes on all the same.
+            async with asyncio.timeout(_UPDATE_S):
+                await client.force_metadata_update()
     return ends
 
 
@@ -80,8 +89,9 @@ async def _ask(client: Any, leader: int, question: list[Any]) -> list[tuple[Topi
     """What a broker tells of the partitions that it leads; nothing where it does not answer."""
     try:
         with own_cancellations_only():
-            answer = await client.send(leader, OffsetRequest(_A_REPLICA, _READ_UNCOMMITTED, question))
-    except (KafkaError, OSError, UnavailableError):
+            async with asyncio.timeout(_ANSWER_S):
+                answer = await client.send(leader, OffsetRequest(_A_REPLICA, _READ_UNCOMMITTED, question))
+    except (KafkaError, OSError, TimeoutError, UnavailableError):
         return []
     return [
         (TopicPartition(topic, number), end)

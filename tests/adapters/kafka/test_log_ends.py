@@ -1,11 +1,14 @@
 """The ends of logs as leaders tell them, with brokers that say what the test wants."""
 
+import asyncio
 from typing import Any, cast
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaConnectionError, LeaderNotAvailableError, NotLeaderForPartitionError
 
+from bridge.adapters.kafka import log_ends as ends_of_logs
+from bridge.adapters.kafka import membership
 from bridge.adapters.kafka.log_ends import known_log_ends, log_ends
 
 ZERO, ONE, TWO = (TopicPartition("clicks", number) for number in range(3))
@@ -25,6 +28,7 @@ class Client:
         self.leaders = {TopicPartition("clicks", int(name[1:])): leader for name, leader in leaders.items()}
         self.after_update: dict[TopicPartition, int] = {}
         self.away: set[int] = set()
+        self.silent: set[int] = set()
         self.errors: dict[TopicPartition, int] = {}
         self.updates = 0
         self.cluster = self
@@ -45,11 +49,15 @@ class Client:
 
     async def force_metadata_update(self) -> None:
         self.updates += 1
+        if self.silent:  # It may be one of those that are asked for the leaders.
+            await asyncio.Event().wait()
         self.leaders |= self.after_update
 
     async def send(self, leader: int, request: Any) -> Answer:
         if leader in self.away:
             raise KafkaConnectionError
+        if leader in self.silent:
+            await asyncio.Event().wait()
         ((_, numbers),) = request._topics
         asked = [TopicPartition("clicks", number) for number, _ in numbers]
         return Answer([("clicks", [(one.partition, self.errors.get(one, 0), -1, 7 + one.partition) for one in asked])])
@@ -71,6 +79,17 @@ async def test_a_partition_without_a_leader_that_answers_leaves_the_others_known
     assert client.updates == 1, "the leaders are looked up anew"
     with pytest.raises(LeaderNotAvailableError):
         await log_ends(client.consumer, [ZERO, ONE, TWO])
+
+
+async def test_a_leader_that_is_silent_leaves_the_others_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before whoever samples gives up, and knows nothing of any."""
+    assert ends_of_logs._ANSWER_S + ends_of_logs._UPDATE_S < membership._SAMPLE_S
+    monkeypatch.setattr(ends_of_logs, "_ANSWER_S", 0.01)
+    monkeypatch.setattr(ends_of_logs, "_UPDATE_S", 0.01)
+    client = Client(p0=1, p1=2)
+    client.silent = {2}
+    assert await known_log_ends(client.consumer, [ZERO, ONE]) == {ZERO: 7}
+    assert client.updates == 1
 
 
 async def test_a_broker_that_leads_it_no_more_is_no_answer() -> None:
