@@ -1,6 +1,7 @@
 """`bridge dlq`: looks at dead letters, and sends them back to where they came from."""
 
 import time
+from math import isfinite
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -104,6 +105,8 @@ def replay(
     """
     from bridge.adapters.kafka.replay import Order
 
+    if rate is not None and not isfinite(rate):
+        raise typer.BadParameter("must be a number of letters", param_hint="--rate")
     settings = settings_of(context)
     order = Order(
         topics=_one_or_all(settings, topic, topic_option),

@@ -34,6 +34,8 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Shows lag and owner by group and partition, subscriptions, dead letters of the last hour, processes."""
+    if watch and as_json:
+        raise typer.BadParameter("is one too many beside --json", param_hint="--watch")
     settings = settings_of(context)
     with suppress(KeyboardInterrupt):
         work(settings, _show(settings, processes or [], by_partition=by_partition, watch=watch, as_json=as_json))

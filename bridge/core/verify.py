@@ -6,7 +6,7 @@ import msgspec
 
 from bridge.core import acceptance
 from bridge.core.dead_letters import REPLAY_COUNT
-from bridge.core.records import X_SOURCE, Kind, Record
+from bridge.core.records import X_SOURCE, Kind, Record, StoredRecord
 from bridge.core.verify_exporter import ExporterBooks
 from bridge.core.verify_findings import MOVED, Findings
 from bridge.core.verify_ranker import RETRIEVED_TOLD, SUPERSEDED, WITHHELD, RankerBooks
@@ -38,7 +38,7 @@ class Moves:
     def told(self, record: Record, source: bytes) -> None:
         """`click_moved`, of the click at `source` (topic/partition/offset)."""
         if self._come.pop(source, None) is None:
-            self._told[source] = record
+            self._told[source] = _place_of(record)
         else:
             self._findings.count(MOVED, left=1, right=1)
 
@@ -47,7 +47,7 @@ class Moves:
         if not source.startswith(self._place):
             return
         if self._told.pop(source, None) is None:
-            self._come[source] = record
+            self._come[source] = _place_of(record)
         else:
             self._findings.count(MOVED, left=1, right=1)
 
@@ -82,6 +82,13 @@ class Moves:
             self._findings.count(MOVED, open=1)
         else:
             self._findings.tell(MOVED, record, what)
+
+
+def _place_of(record: Record) -> Record:
+    """Where and when it stands, without the rest: with a foreign partitioner, most clicks wait for another number."""
+    return StoredRecord(
+        topic=record.topic, partition=record.partition, offset=record.offset, timestamp=record.timestamp
+    )
 
 
 class NumberBooks:

@@ -120,6 +120,11 @@ class TestOnABroker:
             process.send_signal(signal.SIGINT)
             assert await code_of(process) == 0
 
+    async def test_one_object_is_not_drawn_again(self) -> None:
+        done = bridge("status", "--watch", "--json")
+        assert done.code == 2
+        assert "is one too many beside --json" in " ".join(done.stderr.replace("│", " ").split())
+
     async def test_without_kafka_it_is_one_line(self) -> None:
         done = bridge("status", BRIDGE_KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1")
         assert done.code == 1
