@@ -145,6 +145,9 @@ class HttpKmp:
         except httpx.HTTPError as error:
             is_cut_off = False
             return answer if isinstance(answer, Answered) else NoAnswer(cause="connection", detail=_detail(error))
+        except OSError as error:
+            # httpx lets through what TLS says of bytes that it cannot read (seen with anyio 4.16: SSLError).
+            return answer if isinstance(answer, Answered) else NoAnswer(cause="connection", detail=_detail(error))
         finally:
             if is_cut_off:
                 await self._replace(client)
@@ -197,7 +200,7 @@ async def _read_off(response: httpx.Response) -> None:
             return
 
 
-def _detail(error: httpx.HTTPError) -> str:
+def _detail(error: httpx.HTTPError | OSError) -> str:
     # Only a failed connect is spelled out (refused, certificate, name): other texts may quote what was sent.
     name = type(error).__name__
     return f"{name}: {error}"[:200] if isinstance(error, httpx.ConnectError) else name

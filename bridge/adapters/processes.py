@@ -29,7 +29,7 @@ async def _ask(client: httpx.AsyncClient, url: str) -> ProcessStatus:
         async with asyncio.timeout(_ANSWER_S):
             readiness = msgspec.json.decode((await client.get(f"{url}/readyz")).content, type=_Readiness)
             metrics = _values((await client.get(f"{url}/metrics")).text)
-    except (httpx.HTTPError, httpx.InvalidURL, msgspec.MsgspecError, ValueError, TimeoutError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, msgspec.MsgspecError, ValueError, OSError) as error:
         return ProcessStatus(url=url, is_ready=False, faults=[f"no answer: {type(error).__name__}"])
     return ProcessStatus(
         url=url,

@@ -1,7 +1,9 @@
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
+import httpx
 import pytest
 
 from bridge.adapters.kmp import HttpKmp, Options, faults_of
@@ -96,6 +98,20 @@ async def test_no_connection_is_told_with_the_reason() -> None:
     assert isinstance(answer, NoAnswer)
     assert answer.cause == "connection"
     assert answer.detail.startswith("ConnectError: ")
+
+
+async def test_a_connection_that_tls_gives_up_is_no_answer(peer: LoopbackKmp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """httpx maps errors of the handshake, and lets through those of what comes after it: an alert, a broken record."""
+    async with HttpKmp(Options(endpoint=peer.url, max_in_flight=1)) as kmp:
+        with monkeypatch.context() as broken:
+            broken.setattr(httpx.AsyncHTTPTransport, "handle_async_request", _broken_record)
+            answer = await kmp.post(_BODY, idempotency_key="e1", sequence="0/0")
+            assert answer == NoAnswer(cause="connection", detail="SSLError")
+        assert await kmp.post(_BODY, idempotency_key="e1", sequence="0/0") == Answered(status=200)
+
+
+async def _broken_record(*_: object) -> httpx.Response:
+    raise ssl.SSLError(1, "bad record mac")
 
 
 async def test_a_post_that_is_cancelled_frees_its_connection(peer: LoopbackKmp) -> None:

@@ -97,7 +97,8 @@ class Asking:
             raise no_address() from error
         except (TimeoutError, httpx.TimeoutException) as error:
             raise FailedError(f"no answer to {where} within {self._timeout_s:g} s", cause="unreachable") from error
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, OSError) as error:
+            # OSError: what TLS says of an answer that it cannot read (seen with anyio 4.16).
             raise FailedError(f"no answer to {where}: {type(error).__name__}", cause=_cause_of(error)) from error
 
     async def _read(self, request: httpx.Request, *, now_ms: int) -> Answer:
@@ -140,7 +141,7 @@ def is_tls_failure(error: BaseException | None) -> bool:
     return False
 
 
-def _cause_of(error: httpx.HTTPError) -> str:
+def _cause_of(error: httpx.HTTPError | OSError) -> str:
     if is_tls_failure(error):
         return "tls"
     if isinstance(error, httpx.RemoteProtocolError | httpx.DecodingError):

@@ -1,6 +1,7 @@
 """Tokens, against a real HTTP server."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -70,6 +71,21 @@ async def test_is_cached_until_60_s_or_a_tenth_of_its_life_before_it_expires(
         assert (await one.tokens.token()).value == "token-1"
         one.clock.now_ms += 1
         assert (await one.tokens.token()).value == "token-2"
+
+
+async def test_an_answer_that_tls_cannot_read_is_a_failure_of_tls(
+    genesys: GenesysServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """httpx lets through what comes after the handshake: an alert, a broken record."""
+
+    async def broken_record(*_: object) -> httpx.Response:
+        raise ssl.SSLError(1, "bad record mac")
+
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", broken_record)
+    async with scene(genesys) as one:
+        with pytest.raises(FailedError, match="SSLError") as failed:
+            await one.tokens.token()
+    assert failed.value.cause == "tls"
 
 
 async def test_all_who_ask_at_a_time_share_one_request(genesys: GenesysServer) -> None:
