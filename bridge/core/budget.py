@@ -71,8 +71,17 @@ class _Count:
         if self.spent_at is not None and offset >= self.spent_at:
             self.spent_at = None
             if not is_dead:
-                self._run = 0
-                self._dead.clear()
+                self._forget()
+
+    def begin_anew(self, position: int) -> None:
+        """Somebody else has worked up to this position."""
+        if self.spent_at is None or position > self.spent_at:
+            self.spent_at = None
+            self._forget()
+
+    def _forget(self) -> None:
+        self._run = 0
+        self._dead.clear()
 
     def _slide(self, window: int) -> None:
         while self._dead and self._dead[0] <= self._seen - window:
@@ -93,6 +102,7 @@ class Budget:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._counts: dict[str, _Count] = {}
+        self._positions: dict[str, int] = {}
         self.reason = ""
         """Why it is spent, in words; empty while it is not."""
 
@@ -120,15 +130,23 @@ class Budget:
                 return Overrun(topic=topic, offset=offset, rule=rule)
         return after
 
-    def adopt(self, charge: Charge) -> None:
-        """The batch is committed."""
+    def adopt(self, charge: Charge, positions: Mapping[str, int]) -> None:
+        """The batch is committed, up to these positions."""
         self._counts |= charge
+        self._positions |= positions
         self._look_whether_spent()
 
     def begin_at(self, positions: Mapping[str, int]) -> None:
-        """Records are worked from these offsets on. Another process may have used the record that was too much here."""
+        """Records are worked from these positions on.
+
+        Where another process has worked since, what was in a row here is in a row no more, and it may have used the
+        record that was too much.
+        """
         for topic, count in self._counts.items():
-            count.pass_by(positions.get(topic, 0) - 1, is_dead=False)
+            position = positions.get(topic, 0)
+            if position > self._positions.get(topic, position):
+                count.begin_anew(position)
+        self._positions = dict(positions)
         self._look_whether_spent()
 
     def _look_whether_spent(self) -> None:

@@ -16,7 +16,7 @@ def work(budget: Budget, *offsets: int, dead: Iterable[int] = (), topic: str = "
     charge = budget.charge({topic: offsets}, {topic: dict.fromkeys(dead, "no JSON")})
     if isinstance(charge, Overrun):
         return charge
-    budget.adopt(charge)
+    budget.adopt(charge, {topic: offsets[-1] + 1} if offsets else {})
     return None
 
 
@@ -106,12 +106,24 @@ def test_a_record_that_retention_took_holds_up_nothing() -> None:
 def test_what_another_process_has_used_is_forgiven() -> None:
     """A number that went to another one and came back begins behind the record that was too much."""
     budget = Budget(_OPTIONS)
+    budget.begin_at({"raw": 0})
     assert work(budget, *range(4), dead=range(4)) is not None
     budget.begin_at({"raw": 3, "other": 9})
     assert budget.is_spent
     budget.begin_at({"raw": 4})
     assert not budget.is_spent
     assert work(budget, 4, 5, 6, dead=[4, 5, 6]) is None
+
+
+def test_what_another_process_has_worked_meanwhile_ends_a_row() -> None:
+    """It may have been a hundred thousand good ones."""
+    budget = Budget(_OPTIONS)
+    budget.begin_at({"raw": 0})
+    assert work(budget, 0, 1, 2, dead=[0, 1, 2]) is None
+    budget.begin_at({"raw": 1_000})
+    assert work(budget, 1_000, 1_001, 1_002, dead=[1_000, 1_001, 1_002]) is None
+    budget.begin_at({"raw": 1_003})
+    assert work(budget, 1_003, dead=[1_003]) == Overrun(topic="raw", offset=1_003, rule="consecutive"), "nobody has"
 
 
 def test_each_topic_has_its_own_count() -> None:

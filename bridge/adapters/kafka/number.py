@@ -165,7 +165,7 @@ class OwnedNumber:
             charge = self._charge(aside, positions)
             await self._write(written, moved)
             self.committed.update(moved)
-            self._budget.adopt(charge)
+            self._budget.adopt(charge, self.committed)
             self._committed_at_s = monotonic()
             self._tell_dead(aside)
             self._changed.set()
