@@ -22,10 +22,12 @@ CLASSES = (
 
 DLQ_CLASS = "x-dlq-class"
 REPLAY_COUNT = "x-dlq-replay-count"
+CUT = "x-dlq-cut"
 
 # What is kept of a value that has no room on the dead-letter topic.
 _CUT_BYTES = 512 * 1024
 _NEVER_REPLAYED: Header = (REPLAY_COUNT, b"0")
+_KEY_AND_HEADERS_CUT: Header = (CUT, b"key, headers")
 
 
 def dead_letter(
@@ -42,7 +44,8 @@ def dead_letter(
     """The record that sets `source` aside on `topic`: key, value and headers byte for byte, and what failed.
 
     `reason` is one sentence without personal data; `stage` is where it failed, in Kafka Connect's sense. What would be
-    larger than the topic takes is cut: the value to its first 512 KiB, `x-dlq-size` being what it had.
+    larger than the topic takes is cut: the value to its first 512 KiB, `x-dlq-size` being what it had; if that is not
+    enough, `x-dlq-cut` says that key and headers are gone, too.
     """
     origin = (
         ("__connect.errors.topic", source.topic.encode()),
@@ -73,7 +76,9 @@ def _fitted(letter: NewRecord, *, added: tuple[Header, ...]) -> NewRecord:
     cut = msgspec.structs.replace(letter, value=(letter.value or b"")[:_CUT_BYTES])
     if cut.size <= MAX_DEAD_LETTER_BYTES:
         return cut
-    return msgspec.structs.replace(cut, key=None, headers=added)
+    replays = tuple(header for header in letter.headers if header[0] == REPLAY_COUNT)[-1:]
+    dlq_class, *others = (header for header in added if header[0] != REPLAY_COUNT)
+    return msgspec.structs.replace(cut, key=None, headers=(dlq_class, _KEY_AND_HEADERS_CUT, *replays, *others))
 
 
 def malformed_letter(source: Record, error: MalformedError, *, topic: str, worker: str) -> NewRecord:

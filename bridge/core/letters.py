@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from bridge.core.dead_letters import DLQ_CLASS, REPLAY_COUNT
+from bridge.core.dead_letters import CUT, DLQ_CLASS, REPLAY_COUNT
 from bridge.core.records import Header, Record, header_of
 from bridge.core.times import from_rfc3339
 
@@ -48,7 +48,7 @@ class Letter:
     @property
     def is_cut(self) -> bool:
         """True where the topic had no room for all of the original."""
-        return self.size > len(self.record.value or b"")
+        return self.size > len(self.record.value or b"") or any(name == CUT for name, _ in self.added)
 
 
 def letter_of(record: Record) -> Letter:

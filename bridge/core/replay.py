@@ -85,7 +85,7 @@ def fate_of(
     if letter.dlq_class == UNKNOWN:
         return Left(reason="it was not written by the bridge")
     if letter.is_cut:
-        return Left(reason="its value was cut, because it had no room on the topic")
+        return Left(reason="it was cut, because it had no room on the topic")
     if letter.replays >= max_replays:
         return Left(reason=f"it has been replayed {letter.replays} times already")
     if last_words.is_after(letter):

@@ -85,6 +85,7 @@ def test_what_has_no_room_on_the_topic_is_cut(
     headers = dict(letter.headers)
     assert (letter.key, len(letter.value or b""), headers.get("h")) == kept
     assert headers["x-dlq-size"] == b"%d" % len(source.value or b"")
+    assert (headers.get("x-dlq-cut") == b"key, headers") == (letter.key is None)
     assert headers["__connect.errors.topic"] == b"t"
     assert letter.size <= MAX_DEAD_LETTER_BYTES
 
@@ -135,11 +136,14 @@ def test_a_letter_tells_whether_what_it_sets_aside_was_sent_back_before(count: b
 
 
 def test_a_letter_that_lost_its_own_headers_tells_it_too() -> None:
-    source = msgspec.structs.replace(_SOURCE, headers=(("huge", b"x" * MAX_DEAD_LETTER_BYTES),))
+    source = msgspec.structs.replace(
+        _SOURCE, headers=(("huge", b"x" * MAX_DEAD_LETTER_BYTES), ("x-dlq-replay-count", b"2"))
+    )
     letter = malformed_letter(source, MalformedError("schema", "no good"), topic="dlq.clicks", worker="tally")
     aside = set_aside_in(letter)
     assert aside is not None
     assert (letter.key, aside.offset) == (None, 9)
+    assert aside.was_replayed
 
 
 @pytest.mark.parametrize("headers", [(), (("ce_id", b"x"),)])

@@ -134,8 +134,11 @@ def test_what_the_bridge_has_not_written_stays() -> None:
 
 
 def test_what_was_cut_stays() -> None:
-    assert reason_for(letter(value=b"x" * 3_000_000)) == "its value was cut, because it had no room on the topic"
-    assert reason_for(frame(FRAME, size=len(FRAME) + 1)) == "its value was cut, because it had no room on the topic"
+    told = "it was cut, because it had no room on the topic"
+    assert reason_for(letter(value=b"x" * 3_000_000)) == told
+    assert reason_for(frame(FRAME, size=len(FRAME) + 1)) == told
+    assert reason_for(letter(key=b"k" * 3_000_000)) == told, "it would come back without its key"
+    assert reason_for(letter(headers=(("huge", b"x" * 3_000_000),))) == told
 
 
 def test_what_is_too_large_for_the_topic_stays() -> None:
