@@ -80,7 +80,7 @@ class TestOnKafka(TailsContract):
         async def cancel(*_: object, **__: object) -> None:
             raise asyncio.CancelledError
 
-        monkeypatch.setattr(peek, "records_at", cancel)
+        monkeypatch.setattr(peek, "read_on", cancel)
         assert await setting.tails.last_ms({0}) == {}
 
     async def test_the_last_of_a_large_batch_counts(self, setting: OnKafka) -> None:
@@ -90,6 +90,27 @@ class TestOnKafka(TailsContract):
                 batch.append(key=b"i", value=b"v" * 3_000, timestamp=AT_MS + number)
             await (await producer.send_batch(batch, setting.topic, partition=0))
         assert await setting.tails.last_ms({0, 1}) == {0: AT_MS + 99}
+
+    @pytest.mark.parametrize("records", [1, 30])
+    @pytest.mark.parametrize("is_committed", [True, False])
+    async def test_what_a_transaction_leaves_behind_the_last_record_is_passed_over(
+        self, setting: OnKafka, records: int, is_committed: bool
+    ) -> None:
+        """A replay's last offset is a marker; behind one that was aborted there are records that do not count."""
+        await setting.write(0, AT_MS)
+        producer = setting.cluster.clients.transactional_producer(f"{setting.topic}-replay")
+        await producer.start()
+        try:
+            await producer.begin_transaction()
+            for _ in range(records):
+                await producer.send_and_wait(setting.topic, b"v", key=b"i", partition=0, timestamp_ms=AT_MS + 7)
+            await (producer.commit_transaction() if is_committed else producer.abort_transaction())
+            async with asyncio.timeout(10):
+                while await setting.cluster.has_open_transaction(setting.topic):
+                    pass  # Markers are written after the answer.
+        finally:
+            await producer.stop()
+        assert await setting.tails.last_ms({0}) == {0: AT_MS + 7 * is_committed}
 
     @pytest.mark.kafka
     async def test_a_partition_whose_records_were_all_deleted_is_left_out(self, setting: OnKafka) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiokafka import TopicPartition
 
 from bridge.adapters.kafka.clients import transactional_id_of
 from bridge.adapters.kafka.oldest import OldestLetters
 from bridge.adapters.kafka.replay import Order, Outcome, Replay
 from bridge.adapters.kafka.spans import find
+from bridge.adapters.kafka.transactions import TransactionalWriter
 from bridge.core import budget
 from bridge.core.dead_letters import dead_frame, dead_letter
 from bridge.core.dialects.agentassist import MAX_FRAME_BYTES
@@ -22,7 +24,7 @@ from bridge.core.events.subscriptions import SubscriptionsStarted
 from bridge.core.letters import Place, Selection, letter_of
 from bridge.core.partitions import partition_of
 from bridge.core.records import NewRecord, Record, StoredRecord, header_of
-from bridge.core.replay import replayed_in
+from bridge.core.replay import note_of, replayed_in
 from bridge.simulator.genesys import GenesysSimulator
 from bridge.simulator.kmp import KmpSimulator
 from bridge.simulator.script import Answer
@@ -423,6 +425,22 @@ async def age_of_the_oldest(cluster: Cluster, topic: str) -> float | None:
 
 def _tomorrow_ms() -> int:
     return time.time_ns() // 1_000_000 + 86_400_000
+
+
+async def test_behind_any_number_of_notes_the_next_letter_has_its_age(cluster: Cluster) -> None:
+    """A replay at a low rate leaves a note for each letter, each with its marker."""
+    topic = cluster.topics.dlq_ranker
+    writer = TransactionalWriter(cluster.clients, group=f"{cluster.options.prefix}dlq-replay", number=0)
+    await writer.start([topic])
+    try:
+        for number, notes in ((0, 1), (1, 101)):
+            for at in range(notes):
+                await writer.write([note_of(topic, number, [at], at_ms=0)], {TopicPartition(topic, number): 0})
+    finally:
+        await writer.close()
+    assert await age_of_the_oldest(cluster, topic) == 0.0
+    await cluster.send(topic, b"{", number=1)
+    assert await age_of_the_oldest(cluster, topic) not in {None, 0.0}
 
 
 async def test_letters_that_were_all_sent_back_have_no_age(cluster: Cluster) -> None:

@@ -1,7 +1,7 @@
 """How old the oldest dead letter is that no replay has passed."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -9,18 +9,17 @@ from aiokafka.errors import KafkaError
 
 from bridge.adapters.kafka.clients import Clients, group_of
 from bridge.adapters.kafka.committed import committed_positions
-from bridge.adapters.kafka.peek import PEEK_BYTES, records_at
+from bridge.adapters.kafka.peek import PEEK_BYTES, read_on
 from bridge.adapters.kafka.start_stop import own_cancellations_only, start_client, stop_clients
 from bridge.core.errors import UnavailableError
 from bridge.core.events.dead_letters import OldestDeadLetterSeen
+from bridge.core.records import Record
 from bridge.core.replay import REPLAY_GROUP, replayed_in
 from bridge.ports import Clock, Emit
 
 _EVERY_S = 60.0
 _ANSWER_S = 10.0
 _STOP_S = 1.0
-# So many notes of replays may stand one after the other; behind more of them, nobody looks for a letter.
-_MAX_NOTES = 100
 
 
 class OldestLetters:
@@ -66,16 +65,12 @@ class OldestLetters:
         passed = await committed_positions(admin, group, partitions, timeout_s=_ANSWER_S)
         begins, ends = await asyncio.gather(reader.beginning_offsets(partitions), reader.end_offsets(partitions))
         left = {one: max(begins[one], passed.get(one, 0)) for one in partitions}
-        times_ms = []
-        for _ in range(_MAX_NOTES):
-            left = _before(left, ends)
-            if not left:
-                break
-            first = await records_at(reader, left, within_s=_ANSWER_S / 4)
-            times_ms += [record.timestamp for record in first.values() if replayed_in(record) is None]
-            left = {one: record.offset + 1 for one, record in first.items() if replayed_in(record) is not None}
+        times_ms: list[int] = []
+
+        def take(_: TopicPartition, records: Sequence[Record]) -> bool:
+            letters = [record for record in records if replayed_in(record) is None]
+            times_ms.extend(record.timestamp for record in letters[:1])
+            return bool(letters)
+
+        await read_on(reader, left, ends, take=take)
         return times_ms
-
-
-def _before(positions: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-    return {one: position for one, position in positions.items() if position < ends[one]}

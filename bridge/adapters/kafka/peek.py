@@ -1,7 +1,7 @@
 """Single records by their position, read by a client that belongs to no group."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -15,6 +15,8 @@ from bridge.core.records import Record
 # A broker answers with a whole batch at least, and with no more than this of each partition beside it.
 PEEK_BYTES = 16 * 1024
 _POLL_MS = 100
+# The last offset may be a marker, that of a replay: the last record is looked for among so many, then among more.
+_TAIL_OFFSETS = 10
 _ANSWER_S = 5.0
 _STOP_S = 2.0
 
@@ -42,6 +44,33 @@ async def records_at(
     return found
 
 
+async def read_on(
+    reader: AIOKafkaConsumer,
+    positions: Mapping[TopicPartition, int],
+    ends: Mapping[TopicPartition, int],
+    *,
+    take: Callable[[TopicPartition, Sequence[Record]], bool],
+) -> None:
+    """Reads each partition from its position on, until `take` says that it is enough of it, or to its end.
+
+    What is left before an end may be markers only, of which no record tells. The reader has these partitions assigned
+    and paused, and is left so.
+    """
+    left = {partition for partition, position in positions.items() if position < ends[partition]}
+    for partition in left:
+        reader.seek(partition, positions[partition])
+    reader.resume(*left)
+    try:
+        while left:
+            fetched = await reader.getmany(*left, timeout_ms=_POLL_MS)
+            done = {partition for partition, records in fetched.items() if take(partition, records)}
+            done |= {partition for partition in left - done if await reader.position(partition) >= ends[partition]}
+            reader.pause(*done)
+            left -= done
+    finally:
+        reader.pause(*left)
+
+
 class KafkaTails:
     """The port `Tails`: connects for each question, because few are asked."""
 
@@ -67,6 +96,17 @@ class KafkaTails:
 
     async def _last_ms(self, reader: AIOKafkaConsumer, asked: Collection[TopicPartition]) -> Mapping[int, int]:
         begins, ends = await asyncio.gather(reader.beginning_offsets(asked), reader.end_offsets(asked))
-        last = {partition: ends[partition] - 1 for partition in asked if begins[partition] < ends[partition]}
-        records = await records_at(reader, last, within_s=_ANSWER_S / 2)
-        return {partition.partition: record.timestamp for partition, record in records.items()}
+        last: dict[int, int] = {}
+
+        def take(partition: TopicPartition, records: Sequence[Record]) -> bool:
+            last[partition.partition] = records[-1].timestamp
+            return False
+
+        back, left = _TAIL_OFFSETS, {partition for partition in asked if begins[partition] < ends[partition]}
+        with suppress(TimeoutError):  # Of those that were found, it is known all the same.
+            async with asyncio.timeout(_ANSWER_S / 2):
+                while left:
+                    await read_on(reader, {one: max(begins[one], ends[one] - back) for one in left}, ends, take=take)
+                    left = {one for one in left if one.partition not in last and ends[one] - back > begins[one]}
+                    back *= 100
+        return last
