@@ -68,8 +68,10 @@ class LastWords:
         origin, last = letter.origin, self._last.get(key)
         if last is None or origin is None:
             return False
-        is_itself = (last.partition, last.offset) == (origin.partition, origin.offset)
-        return not is_itself and last.timestamp > letter.first_at_ms
+        if last.partition == origin.partition:
+            return last.offset > origin.offset
+        # It was misplaced: only the writers' clocks tell.
+        return last.timestamp > letter.first_at_ms
 
     def _is_of_subscription(self, letter: Letter) -> bool:
         return letter.origin is not None and letter.origin.topic == self._topics.interaction_subscriptions
@@ -110,6 +112,8 @@ def _as_it_was(letter: Letter, origin: Place, *, topics: Topics) -> NewRecord | 
         value=source.value,
         headers=_once_more(letter, letter.headers),
         partition=partition_of(source.key or b"", topics.partitions) if is_misplaced else origin.partition,
+        # A subscription lives for a while from its own time on: sent back, it must not begin a second life.
+        timestamp=letter.first_at_ms if origin.topic == topics.interaction_subscriptions else None,
     )
 
 

@@ -107,7 +107,7 @@ class Subscriptions:
         for record in records:
             partition = self._owned.get(record.partition)
             if partition is not None:
-                self._read(record, partition, changes)
+                self._read(record, partition, changes, at_ms)
         for number in loaded:
             partition = self._owned.get(number)
             if partition is not None and not partition.is_loaded:
@@ -154,7 +154,7 @@ class Subscriptions:
         if partition.is_loaded:
             changes.handed_over += [name for name, entry in partition.entries.items() if not entry.is_finished]
 
-    def _read(self, record: Record, partition: _Partition, changes: Changes) -> None:
+    def _read(self, record: Record, partition: _Partition, changes: Changes, at_ms: int) -> None:
         # A new record of a key takes the place of a malformed one, as compaction will have it.
         partition.faults.pop(record.key, None)
         try:
@@ -172,7 +172,7 @@ class Subscriptions:
             if entry is not None and partition.is_loaded:
                 _end(name, entry, "unsubscribed", changes)
         else:
-            self._write(subscription, record, partition, changes)
+            self._write(subscription, record, partition, changes, at_ms)
 
     def _name(self, record: Record) -> str:
         name = id_in_key(record.key)
@@ -182,7 +182,9 @@ class Subscriptions:
             raise MalformedError("misplaced", "the record is not on the partition that its key belongs to")
         return name
 
-    def _write(self, subscription: Subscription, record: Record, partition: _Partition, changes: Changes) -> None:
+    def _write(
+        self, subscription: Subscription, record: Record, partition: _Partition, changes: Changes, at_ms: int
+    ) -> None:
         name = subscription.interaction_id
         entry = _Entry(
             subscription=subscription,
@@ -200,7 +202,7 @@ class Subscriptions:
             entry.is_taken_over |= former.is_taken_over
             if _asks(former.subscription) == _asks(subscription):
                 return  # Only its expiry has moved.
-        if partition.is_loaded:
+        if partition.is_loaded and entry.expires_at_ms > at_ms:
             changes.subscribe[name] = subscription
 
     def _load(self, partition: _Partition, changes: Changes, at_ms: int) -> None:

@@ -171,7 +171,7 @@ def test_a_frame_without_suggestions_has_nothing_to_write() -> None:
     ("key", "partition", "offset", "at_ms", "is_after"),
     [
         (b"i-1", HOME, 9, 50, True),
-        (b"i-1", HOME, 9, 3, False),  # At the same time: nobody knows which is the last word.
+        (b"i-1", HOME, 9, 2, True),  # Whatever the writers' clocks say: it stands behind it.
         (b"i-1", HOME, 1, 50, False),  # It is the letter's own record, written a moment after what is in it.
         (b"i-1", HOME + 1, 9, 50, False),  # Misplaced: nobody reads it there.
         (b"i-2", partition_of(b"i-2", 12), 9, 50, False),
@@ -192,6 +192,13 @@ def test_an_older_subscription_is_not_written_over_a_newer_word(
     fate = fate_of(dead, topics=TOPICS, last_words=words, max_replays=3, max_frame_bytes=MAX_FRAME_BYTES)
     assert isinstance(fate, Left) is is_after
     assert not words.is_after(letter(key=b"i-1")), "a click is no subscription"
+
+
+def test_a_subscription_keeps_its_time_and_so_its_end() -> None:
+    """One without `expiresAt` lives from its own time on: ten days later it is not begun once more."""
+    dead = letter(topic=TOPICS.interaction_subscriptions, key=b"i-1", partition=HOME, headers=())
+    assert sent(dead).timestamp == dead.first_at_ms == 3
+    assert sent(letter()).timestamp is None
 
 
 def test_of_two_misplaced_subscriptions_only_the_younger_one_is_sent_back() -> None:

@@ -211,6 +211,15 @@ def test_one_that_had_expired_before_the_gain_is_ended_and_never_subscribed() ->
     assert expired.expired == ["i"]
 
 
+def test_one_that_has_expired_when_it_is_written_is_never_subscribed() -> None:
+    """As one that is sent back from the dead letters days later."""
+    table = Table()
+    assert not table.says(record("i", at_ms=NOW_MS - 100_000)).subscribe
+    expired = table.table.expire(at_ms=NOW_MS)
+    assert expired is not None
+    assert expired.expired == ["i"]
+
+
 def test_only_what_is_owned_and_loaded_expires() -> None:
     table = Table(is_loaded=False)
     home_of_i = frozenset({home("i")})
