@@ -47,6 +47,8 @@ class Socket:
         while not stop.is_set:
             opened = None
             async with stop.breaks():
+                if not len(self.wanted):
+                    self._need_no_quota()
                 await self.wanted.until_any()
                 opened = await self._open(opening)
             if opened is None:
@@ -77,14 +79,19 @@ class Socket:
 
     async def _use(self, opened: Opened, opening: Opening, intake: Intake) -> tuple[Token, Ending]:
         shared = self._shared
-        if self._is_full:
-            shared.emit(QuotaFree(socket=self._number))
-        self._is_full = self._is_refused = False
+        self._need_no_quota()
+        self._is_refused = False
         self._is_open = shared.had_good_start = True
         try:
             return await Relay(self.wanted, intake, opening, number=self._number, shared=shared).run(opened)
         finally:
             self._is_open = False
+
+    def _need_no_quota(self) -> None:
+        """There is a connection, or nothing is wanted of one."""
+        if self._is_full:
+            self._is_full = False
+            self._shared.emit(QuotaFree(socket=self._number))
 
     async def _after(self, ending: Ending, token: Token, opening: Opening) -> None:
         if ending.was_good:

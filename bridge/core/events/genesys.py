@@ -115,7 +115,7 @@ class QuotaFull(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaFree(Event):
-    """Genesys has a connection left again."""
+    """Genesys has a connection left again, or nothing is wanted of one any more."""
 
     metrics: ClassVar[tuple[Metric, ...]] = (Gauge(_QUOTA_FULL, _QUOTA_FULL_HELP, labels=("socket",), fixed=0),)
 

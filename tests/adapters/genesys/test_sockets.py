@@ -110,6 +110,16 @@ async def test_waits_while_the_quota_is_full_and_says_so(genesys: GenesysServer)
         assert bridge.sockets.conditions()[0].is_ready
 
 
+async def test_a_full_quota_is_no_trouble_once_nothing_is_wanted(genesys: GenesysServer) -> None:
+    """The last conversation has ended: an alert on the quota must end, too."""
+    genesys.active_connections = 5
+    async with running(genesys, "interaction-1") as bridge:
+        await bridge.until(lambda: bridge.told(QuotaFull))
+        bridge.sockets.unsubscribe(["interaction-1"])
+        await bridge.until(lambda: bridge.told(QuotaFree))
+        assert bridge.sockets.conditions()[0].is_ready
+
+
 async def test_several_sockets_share_the_interactions_evenly_and_dont_overrun_the_quota(genesys: GenesysServer) -> None:
     """T3: sockets of one process are opened one at a time, so that each counts for the next."""
     wanted = [f"interaction-{number}" for number in range(9)]
