@@ -133,7 +133,10 @@ class App:
             await rest.check_library()
 
     async def _until_answered(self, ask: Callable[[float], Awaitable[_T]], *, where: str, remedy: str) -> _T:
-        """The answer of something outside, asked again with backoff until it gives one."""
+        """The answer of something outside, asked again with backoff until it gives one.
+
+        What it asks to be waited for is waited for, and counts to nobody's patience: it is there.
+        """
         give_up_s = monotonic() + self._settings.run.start_timeout_s
         tries = 0
         while True:
@@ -142,9 +145,11 @@ class App:
             except UnavailableError as error:
                 tries += 1
                 again_in_s = full_jitter_s(tries, first_s=0.5, cap_s=5.0, chance=random.random())
-                again_in_s = max(again_in_s, error.retry_after_s or 0.0)
+                asked_s = error.retry_after_s or 0.0
+                again_in_s, give_up_s = max(again_in_s, asked_s), give_up_s + asked_s
                 if monotonic() + again_in_s > give_up_s:
-                    raise StartError(f"{where} does not answer ({error.reason})", remedy=remedy) from error
+                    problem = f"{where} does not answer ({error.reason})"
+                    raise StartError(problem, remedy=error.remedy or remedy) from error
                 self._emit(StartDelayed(what=error.what, reason=error.reason, again_in_s=again_in_s))
                 await self._pause(again_in_s)
 

@@ -128,7 +128,7 @@ def _is_busy(error: "UnavailableError") -> bool:
 async def _kafka(settings: "Settings") -> list[Finding]:
     from bridge.adapters.kafka.clients import Clients
     from bridge.adapters.kafka.topics import apply
-    from bridge.core.errors import UnavailableError
+    from bridge.core.errors import StartError, UnavailableError
     from bridge.core.topics import plans_of, topics_of
 
     try:
@@ -145,6 +145,8 @@ async def _kafka(settings: "Settings") -> list[Finding]:
     except UnavailableError as error:
         reason, _, remedy = unavailable(error, settings).partition("; ")
         return [Finding(name="kafka", ok=False, reason=reason, remedy=remedy)]
+    except StartError as error:  # It may not look at the topics, say.
+        return [Finding(name="topics", ok=False, reason=error.problem, remedy=error.remedy)]
     found = Finding(name="kafka", ok=True, reason=f"answers at {settings.kafka.bootstrap_servers}")
     return [found, *(_topic(change) for change in changes if change.action != "keep"), *_all_kept(changes)]
 
@@ -206,7 +208,7 @@ async def _asked(
     except StartError as error:
         return Finding(name=name, ok=False, reason=error.problem, remedy=error.remedy)
     except UnavailableError as error:
-        remedy = f"try again later, or check genesys.base_url ({settings.genesys.base_url})"
+        remedy = error.remedy or f"try again later, or check genesys.base_url ({settings.genesys.base_url})"
         return Finding(name=name, ok=False, reason=error.reason, remedy=remedy)
 
 

@@ -41,13 +41,17 @@ class WrongSetupError(StartError):
 
 
 class UnavailableError(BridgeError):
-    """Something outside does not answer now. `retry_after_s` is what it asked for, if it did."""
+    """Something outside does not answer now.
 
-    def __init__(self, what: str, reason: str, *, retry_after_s: float | None = None) -> None:
+    `retry_after_s` is what it asked for, if it did; `remedy` what an operator can do, empty where nobody knows.
+    """
+
+    def __init__(self, what: str, reason: str, *, retry_after_s: float | None = None, remedy: str = "") -> None:
         super().__init__(f"{what}: {reason}")
         self.what = what
         self.reason = reason
         self.retry_after_s = retry_after_s
+        self.remedy = remedy
 
 
 class TransactionError(BridgeError):

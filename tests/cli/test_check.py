@@ -12,12 +12,16 @@ from websockets.asyncio.client import connect
 from bridge.adapters.genesys.options import Options as GenesysOptions
 from bridge.adapters.genesys.options import socket_url
 from bridge.adapters.genesys.rest import open_rest
+from bridge.adapters.kafka import topics
 from bridge.adapters.kafka.clients import Clients, Options
 from bridge.adapters.kafka.topics import apply
+from bridge.cli import check
 from bridge.cli.check import kmp_finding
+from bridge.core.errors import StartError
 from bridge.core.topics import Options as TopicsOptions
 from bridge.core.topics import plans_of, topics_of
 from bridge.core.verdict import Answer, Answered, NoAnswer
+from bridge.settings import Settings
 from bridge.simulator.genesys import CLIENT, GenesysSimulator
 from bridge.simulator.kmp import KmpSimulator
 from bridge.simulator.rest import LIBRARIES
@@ -96,9 +100,9 @@ def test_options_that_are_missing_fail_and_what_they_are_for_is_not_asked() -> N
 async def test_all_passes_where_all_is_there(
     bootstrap_servers: str, prefix: str, genesys: GenesysSimulator, kmp: KmpSimulator
 ) -> None:
-    topics = topics_of(TopicsOptions(partitions=1), prefix=prefix)
+    named = topics_of(TopicsOptions(partitions=1), prefix=prefix)
     clients = Clients(Options(bootstrap_servers=bootstrap_servers))
-    await apply(clients, plans_of(topics), partitions=1, replication_factor=1, dry_run=False)
+    await apply(clients, plans_of(named), partitions=1, replication_factor=1, dry_run=False)
     options = _options(genesys, kmp) | {
         "BRIDGE_KAFKA__BOOTSTRAP_SERVERS": bootstrap_servers,
         "BRIDGE_KAFKA__PREFIX": prefix,
@@ -123,6 +127,17 @@ async def test_topics_that_are_missing_fail_with_the_remedy(
     assert found["kafka"]["ok"]
     assert "does not exist" in found["topics"]["reason"]
     assert found["topics"]["remedy"] == "run `bridge topics apply`"
+
+
+async def test_topics_that_may_not_be_looked_at_are_a_finding_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked of Genesys and the KMP is told all the same."""
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise StartError("cannot read the settings of topic t (TopicAuthorizationFailedError)", remedy="ask")
+
+    monkeypatch.setattr(topics, "apply", refuse)
+    (found,) = await check._kafka(Settings())
+    assert (found.name, found.ok, found.remedy) == ("topics", False, "ask")
 
 
 async def test_a_client_that_is_refused_fails_once(genesys: GenesysSimulator, kmp: KmpSimulator) -> None:

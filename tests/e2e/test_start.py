@@ -5,7 +5,7 @@ import pytest
 from bridge.simulator.genesys import GenesysSimulator
 from bridge.simulator.script import Answer
 from tests.cli.processes import Ended, bridge_beside
-from tests.e2e.processes import environment_of, genesys_environment
+from tests.e2e.processes import environment_of, genesys_environment, running, stop_all
 from tests.kafka.cluster import Cluster
 
 pytestmark = pytest.mark.e2e
@@ -86,6 +86,21 @@ async def test_a_genesys_that_refuses_ends_it_with_1_and_the_remedy(
     (line,) = _told(done)
     assert all(part in line for part in told), line
     assert "wrong" not in line, "a secret is never told"
+
+
+@pytest.mark.broker
+async def test_a_genesys_that_says_when_to_ask_again_is_waited_for(bootstrap_servers: str, prefix: str) -> None:
+    """T2: longer than a start may take. A new process would ask before its time."""
+    cluster = Cluster(bootstrap_servers, prefix)
+    await cluster.create_topics()
+    script = [Answer(name="busy", status=429, where="libraries", retry_after="6")]
+    async with GenesysSimulator(script=script) as genesys:
+        options = genesys_environment(genesys.base_url) | {"RUN__START_TIMEOUT_S": "5"}
+        async with running("run", "ingress", **environment_of(cluster, **options)) as ingress:
+            delayed = await ingress.until("start_delayed", what="Genesys")
+            assert delayed["again_in_s"] >= 6
+            await ingress.until("process_started")
+            await stop_all(ingress)
 
 
 @pytest.mark.broker

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 
 from bridge.core.errors import StartError, UnavailableError
-from bridge.core.reconnect import cause_of_status, retry_after_s
+from bridge.core.reconnect import cause_of_status, retry_after_s, rule_of
 
 # A library listing of some thousand entries has less than 1 MiB.
 _MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -27,7 +27,7 @@ class FailedError(UnavailableError):
     """Genesys did not do what was asked, but may yet; `cause` is a row of the reconnect table."""
 
     def __init__(self, reason: str, *, cause: str, retry_after_s: float | None = None) -> None:
-        super().__init__("Genesys", reason, retry_after_s=retry_after_s)
+        super().__init__("Genesys", reason, retry_after_s=retry_after_s, remedy=rule_of(cause).remedy)
         self.cause = cause
 
 
