@@ -41,7 +41,7 @@ from tests.e2e.receiving import (
 from tests.kafka.cluster import Cluster
 from tests.kafka.working import Workers, genesys_options, working
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.e2e]
 
 # A broker that was killed may come back once its former session is over.
 QUICK = {"broker.session.timeout.ms": "1000", "broker.heartbeat.interval.ms": "200"}

@@ -24,7 +24,7 @@ from tests.e2e.receiving import (
 )
 from tests.kafka.working import working
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.e2e]
 
 _CUTS = 12
 # How a socket may end, and what the gap is told to have been caused by.

@@ -21,7 +21,7 @@ from tests.e2e.receiving import a_cluster, assert_in_order, audits, frames_line,
 from tests.kafka.cluster import Cluster
 from tests.kafka.working import genesys_options, working
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.e2e]
 
 _MANY = 2_000
 _CHANGES_PER_S = 200

@@ -80,7 +80,7 @@ async def test_an_outage_is_told_in_few_lines_and_without_a_traceback(broker: Ka
         broker.kill()
         before = len(ranker.events)
         await asyncio.to_thread(broker.start)
-        await ranker.until("batch_ranked", count=10, after=before)
+        await ranker.until("batch_ranked", count=10, after=len(ranker.events))
         told = ranker.events[before:]
         await stop_all(ranker)
     by_libraries = [event["event"] for event in told if "logger" in event]

@@ -62,6 +62,7 @@ async def world(
         GenesysSimulator(frames_per_s=frames_per_s) as genesys,
         AgentsSimulator(cluster.clients, cluster.topics) as agents,
     ):
-        sections = genesys_environment(genesys.base_url) | {"KMP__ENDPOINT": kmp.endpoint}
+        # Enough that each of 12 partitions has some of them.
+        sections = genesys_environment(genesys.base_url, interactions=40) | {"KMP__ENDPOINT": kmp.endpoint}
         environment = environment_of(cluster, **sections)
         yield World(cluster=cluster, environment=environment, genesys=genesys, agents=agents, kmp=kmp)
