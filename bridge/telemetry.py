@@ -45,8 +45,9 @@ class Telemetry:
         self._logger = logger
         self._collectors: dict[str, Any] = {}
         self._moves: dict[type[Event], tuple[_Move, ...]] = {}
-        # Counters begin at 0, so that the first time that something happens is a rise and not a new series. So do
-        # gauges of which that is true, that they can be told from those of a process that has no such worker.
+        # Counters begin at 0, so that the first time that something happens is a rise and not a new series; of those
+        # with labels it is one, because nobody knows the labels before. Gauges of which that is true begin so, too,
+        # that they can be told from those of a process that has no such worker.
         for kind in all_events():
             for metric in kind.metrics:
                 if isinstance(metric, Counter) or (isinstance(metric, Gauge) and metric.zero_in in workers):

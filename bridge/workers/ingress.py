@@ -51,7 +51,7 @@ class Options:
     # Below the time after which common servers and proxies give up a client that does not read.
     pause_max_s: Annotated[float, Within(0, 3_600)] = 10.0
     overflow: Annotated[str, OneOf("write", "shed", "block")] = "write"
-    # Three minutes at 500 frames/s of a Kafka that is away, …
+    # Three minutes at 500 small frames/s of a Kafka that is away, …
     hold_max_frames: Annotated[int, Within(1, 10_000_000)] = 100_000
     # … in as much memory as any machine can spare.
     hold_max_bytes: Annotated[int, Within(1_048_576, 1_099_511_627_776)] = 64 * 1024 * 1024
