@@ -24,6 +24,17 @@ _SET_ON_TOPIC = 1
 Action = Literal["create", "mend", "keep", "refuse"]
 
 
+# More partitions would send a key's next records to another partition than its former ones.
+_OTHER_PARTITIONS = (
+    "set topics.partitions and topics.replication_factor to what the topics have, "
+    "or stop the bridge, delete {} and run `bridge topics apply` again"
+)
+_OTHER_REPLICAS = (
+    "set topics.replication_factor to what the topics have, or have Kafka move their replicas "
+    "(kafka-reassign-partitions.sh); nothing has to stop or be deleted for that"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """A setting of a topic that is not as planned; `partitions` and `replication factor` are settings here."""
@@ -35,7 +46,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicChange:
-    """What one topic needs: made, mended, kept as it is, or refused because Kafka cannot change it."""
+    """What one topic needs: made, mended, kept as it is, or refused because that is not the bridge's to change."""
 
     name: str
     action: Action
@@ -127,11 +138,7 @@ def change_of(plan: TopicPlan, state: TopicState | None, *, partitions: int, rep
     )
     settings = _differences(actual=state.configs, planned=plan.configs)
     if fixed:
-        # More partitions would send a key's next records to another partition than its former ones.
-        remedy = (
-            "set topics.partitions and topics.replication_factor to what the topics have, "
-            f"or stop the bridge, delete {plan.name} and run `bridge topics apply` again"
-        )
+        remedy = _OTHER_REPLICAS if state.partitions == partitions else _OTHER_PARTITIONS.format(plan.name)
         return TopicChange(name=plan.name, action="refuse", differences=fixed + settings, remedy=remedy)
     return TopicChange(name=plan.name, action="mend" if settings else "keep", differences=settings)
 

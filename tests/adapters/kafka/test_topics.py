@@ -49,8 +49,11 @@ def test_other_partitions_cannot_be_mended_and_the_remedy_says_what_to_do(partit
     assert "topics.partitions" in change.remedy
 
 
-def test_another_replication_factor_cannot_be_mended() -> None:
-    assert _change(_state(replication_factor=3)).action == "refuse"
+def test_another_replication_factor_is_kafkas_to_change_and_nothing_has_to_be_deleted() -> None:
+    change = _change(_state(replication_factor=3))
+    assert change.action == "refuse"
+    assert "kafka-reassign-partitions.sh" in change.remedy
+    assert "delete clicks" not in change.remedy
 
 
 def test_missing_topics_and_other_partitions_are_problems() -> None:
