@@ -20,9 +20,11 @@ _A_REPLICA = 2**31 - 1
 _READ_UNCOMMITTED = 0
 _LATEST = -1
 _LOOKS = 3
-# A broker that is silent, not gone, holds up only what it leads; together less than whoever asks waits for.
+# A broker that is silent, not gone, holds up only what it leads; together less than whoever samples waits for.
 _ANSWER_S = 1.0
 _UPDATE_S = 0.5
+# Whoever needs all of them has a deadline of its own, and is better served by a late answer than by none.
+_PATIENT_S = 5.0
 
 _Questions = dict[int, dict[str, list[tuple[int, int]]]]
 
@@ -37,16 +39,16 @@ async def log_ends(consumer: AIOKafkaConsumer, partitions: Collection[TopicParti
     """
     # Others may have asked for the same metadata just now, which are not there yet.
     for _ in range(_LOOKS):
-        ends = await known_log_ends(consumer, partitions)
+        ends = await known_log_ends(consumer, partitions, within_s=_PATIENT_S)
         if len(ends) == len(set(partitions)):
             return ends
     raise LeaderNotAvailableError(f"of {len(partitions)} partitions not all have a leader that answers")
 
 
 async def known_log_ends(
-    consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]
+    consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition], *, within_s: float = _ANSWER_S
 ) -> Mapping[TopicPartition, int]:
-    """The same, of those partitions whose leader tells within a second.
+    """The same, of those partitions whose leader tells within the time.
 
     Where any is left out, the leaders are looked up anew, for half a second while this waits.
     """
@@ -56,7 +58,7 @@ async def known_log_ends(
         client.add_topic(topic)
     questions = _by_leader(client.cluster, partitions)
     answers = await asyncio.gather(
-        *(_ask(client, leader, list(topics.items())) for leader, topics in questions.items())
+        *(_ask(client, leader, list(topics.items()), within_s=within_s) for leader, topics in questions.items())
     )
     ends = dict(end for answer in answers for end in answer)
     if len(ends) < len(set(partitions)):
@@ -85,11 +87,11 @@ def _by_leader(metadata: Any, partitions: Collection[TopicPartition]) -> _Questi
     return questions
 
 
-async def _ask(client: Any, leader: int, question: list[Any]) -> list[tuple[TopicPartition, int]]:
+async def _ask(client: Any, leader: int, question: list[Any], *, within_s: float) -> list[tuple[TopicPartition, int]]:
     """What a broker tells of the partitions that it leads; nothing where it does not answer."""
     try:
         with own_cancellations_only():
-            async with asyncio.timeout(_ANSWER_S):
+            async with asyncio.timeout(within_s):
                 answer = await client.send(leader, OffsetRequest(_A_REPLICA, _READ_UNCOMMITTED, question))
     except (KafkaError, OSError, TimeoutError, UnavailableError):
         return []
