@@ -112,7 +112,7 @@ class App:
     # -- start ---------------------------------------------------------------------------------------------------------
 
     async def _until_set_up(self) -> None:
-        """Kafka and, for ingress, Genesys must answer within `run.start_timeout_s`, and the topics must fit."""
+        """Kafka and, for ingress, Genesys must answer (see `_until_answered`), and the topics must fit."""
         problems = await self._until_answered(
             lambda timeout_s: kafka_topics.check(self._clients, self._topics, timeout_s=timeout_s),
             where=f"Kafka at {self._settings.kafka.bootstrap_servers}",

@@ -131,6 +131,7 @@ async def _kafka(settings: "Settings") -> list[Finding]:
     from bridge.core.errors import StartError, UnavailableError
     from bridge.core.topics import plans_of, topics_of
 
+    found = Finding(name="kafka", ok=True, reason=f"answers at {settings.kafka.bootstrap_servers}")
     try:
         changes = await apply(
             Clients(settings.kafka),
@@ -146,8 +147,7 @@ async def _kafka(settings: "Settings") -> list[Finding]:
         reason, _, remedy = unavailable(error, settings).partition("; ")
         return [Finding(name="kafka", ok=False, reason=reason, remedy=remedy)]
     except StartError as error:  # It may not look at the topics, say.
-        return [Finding(name="topics", ok=False, reason=error.problem, remedy=error.remedy)]
-    found = Finding(name="kafka", ok=True, reason=f"answers at {settings.kafka.bootstrap_servers}")
+        return [found, Finding(name="topics", ok=False, reason=error.problem, remedy=error.remedy)]
     return [found, *(_topic(change) for change in changes if change.action != "keep"), *_all_kept(changes)]
 
 

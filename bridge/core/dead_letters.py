@@ -1,5 +1,6 @@
 """What a dead letter carries: the original's bytes, and headers that tell where it came from and what failed."""
 
+import re
 from typing import NamedTuple
 
 import msgspec
@@ -40,12 +41,14 @@ def dead_letter(
     stage: str,
     attempts: int = 1,
     http_status: int | None = None,
+    first_at_ms: int | None = None,
 ) -> NewRecord:
     """The record that sets `source` aside on `topic`: key, value and headers byte for byte, and what failed.
 
     `reason` is one sentence without personal data; `stage` is where it failed, in Kafka Connect's sense. What would be
     larger than the topic takes is cut: the value to its first 512 KiB, `x-dlq-size` being what it had; if that is not
-    enough, `x-dlq-cut` says that key and headers are gone, too.
+    enough, `x-dlq-cut` says that key and headers are gone, too. `first_at_ms` is for what has another time than
+    `time_of` says.
     """
     origin = (
         ("__connect.errors.topic", source.topic.encode()),
@@ -58,7 +61,7 @@ def dead_letter(
         reason=reason,
         stage=stage,
         attempts=attempts,
-        first_at_ms=time_of(source),
+        first_at_ms=time_of(source) if first_at_ms is None else first_at_ms,
         http_status=http_status,
         size=len(source.value or b""),
     )
@@ -76,9 +79,15 @@ def _fitted(letter: NewRecord, *, added: tuple[Header, ...]) -> NewRecord:
     cut = msgspec.structs.replace(letter, value=(letter.value or b"")[:_CUT_BYTES])
     if cut.size <= MAX_DEAD_LETTER_BYTES:
         return cut
-    replays = tuple(header for header in letter.headers if header[0] == REPLAY_COUNT)[-1:]
+    # The count is a writer's word, of any size: only the number is kept of it.
+    replays = (REPLAY_COUNT, b"%d" % number_in(dict(letter.headers).get(REPLAY_COUNT)))
     dlq_class, *others = (header for header in added if header[0] != REPLAY_COUNT)
-    return msgspec.structs.replace(cut, key=None, headers=(dlq_class, _KEY_AND_HEADERS_CUT, *replays, *others))
+    return msgspec.structs.replace(cut, key=None, headers=(dlq_class, _KEY_AND_HEADERS_CUT, replays, *others))
+
+
+def number_in(value: bytes | None) -> int:
+    """The number that a header spells; 0 for one that spells none that could be meant."""
+    return int(value) if value is not None and re.fullmatch(rb"[0-9]{1,18}", value) else 0
 
 
 def malformed_letter(source: Record, error: MalformedError, *, topic: str, worker: str) -> NewRecord:

@@ -43,11 +43,14 @@ def view_of(letter: Letter) -> Iterator[str]:
     yield f"came from    {_origin(letter)}, {to_rfc3339(letter.first_at_ms)}"
     yield f"replayed     {letter.replays} times"
     mark = f"{_HERE}{letter.reason}" if letter.dlq_class == "key-mismatch" else ""
+    if letter.has_lost_key:
+        mark = f"{_HERE}key and headers had no room on the topic"
     yield f"key          {_spelled(record.key)}{printable(mark)}"
     yield from _headers("its headers", letter.headers)
     yield from _headers("what failed", letter.added)
-    cut = f", cut to {len(record.value or b'')}" if letter.is_cut else ""
-    size = len(record.value or b"") if letter.dlq_class == UNKNOWN else letter.size
+    kept = len(record.value or b"")
+    size = kept if letter.dlq_class == UNKNOWN else letter.size
+    cut = f", cut to {kept}" if size > kept else ""
     yield f"value        {size} bytes{cut}"
     yield from _value(letter)
 

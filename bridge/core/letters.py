@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from bridge.core.dead_letters import CUT, DLQ_CLASS, REPLAY_COUNT
+from bridge.core.dead_letters import CUT, DLQ_CLASS, REPLAY_COUNT, number_in
 from bridge.core.records import Header, Record, header_of
 from bridge.core.times import from_rfc3339
 
@@ -48,7 +48,12 @@ class Letter:
     @property
     def is_cut(self) -> bool:
         """True where the topic had no room for all of the original."""
-        return self.size > len(self.record.value or b"") or any(name == CUT for name, _ in self.added)
+        return self.size > len(self.record.value or b"") or self.has_lost_key
+
+    @property
+    def has_lost_key(self) -> bool:
+        """True where it had no room for key and headers either."""
+        return any(name == CUT for name, _ in self.added)
 
 
 def letter_of(record: Record) -> Letter:
@@ -63,9 +68,9 @@ def letter_of(record: Record) -> Letter:
         added=headers[at:],
         dlq_class=_text(added.get(DLQ_CLASS)) or UNKNOWN,
         reason=_text(added.get("x-dlq-reason")),
-        size=_number(added.get("x-dlq-size")),
+        size=number_in(added.get("x-dlq-size")),
         first_at_ms=_time(added.get("x-dlq-first-at"), otherwise=record.timestamp),
-        replays=_number(header_of(record, REPLAY_COUNT)),
+        replays=number_in(header_of(record, REPLAY_COUNT)),
         origin=_origin(added),
     )
 
@@ -74,7 +79,7 @@ def _origin(added: dict[str, bytes]) -> Place | None:
     topic, partition, offset = (added.get(f"__connect.errors.{name}") for name in ("topic", "partition", "offset"))
     if not topic:
         return None
-    return Place(topic=_text(topic), partition=_number(partition), offset=_number(offset))
+    return Place(topic=_text(topic), partition=number_in(partition), offset=number_in(offset))
 
 
 def _text(value: bytes | None) -> str:
@@ -86,10 +91,6 @@ def _time(value: bytes | None, *, otherwise: int) -> int:
         return from_rfc3339(_text(value))
     except ValueError:
         return otherwise
-
-
-def _number(value: bytes | None) -> int:
-    return int(value) if value is not None and re.fullmatch(rb"[0-9]{1,18}", value) else 0
 
 
 def place_of(spelled: str) -> Place:

@@ -36,7 +36,7 @@ class Rule:
 
 
 _ON_THE_WAY = "check the network, and what stands between here and Genesys (proxies, firewalls)"
-_AWAY = "see whether Genesys is in trouble; the bridge goes on trying"
+_AWAY = "see whether Genesys is in trouble"
 
 # Sources: RFC 6455 section 7.4.1 and the IANA registry of close codes; 4001 is the dialect's own.
 RULES: tuple[Rule, ...] = (

@@ -24,6 +24,15 @@ REPLAY_GROUP = "dlq-replay"
 REPLAYED = "agentassist.dead-letters.replayed"
 """The `ce_type` of a note."""
 
+
+def left_from(*, begin: int, passed: int, end: int) -> int:
+    """The first offset of a dead-letter topic that may hold a letter which was not sent back.
+
+    `passed` is the position of the group. A topic that was made anew may have less than was passed on the former one.
+    """
+    return max(begin, passed if passed <= end else 0)
+
+
 Span = tuple[int, int]
 """The first and the last of offsets that follow one another."""
 
@@ -69,7 +78,9 @@ class LastWords:
         if last is None or origin is None:
             return False
         if last.partition == origin.partition:
-            return last.offset > origin.offset
+            # The topic may have been made anew since: then it is younger than the letter, at a lower offset.
+            is_newer = last.offset > origin.offset or last.timestamp > letter.record.timestamp
+            return is_newer and last.offset != origin.offset
         # It was misplaced: only the writers' clocks tell.
         return last.timestamp > letter.first_at_ms
 
@@ -112,9 +123,14 @@ def _as_it_was(letter: Letter, origin: Place, *, topics: Topics) -> NewRecord | 
         value=source.value,
         headers=_once_more(letter, letter.headers),
         partition=partition_of(source.key or b"", topics.partitions) if is_misplaced else origin.partition,
-        # A subscription lives for a while from its own time on: sent back, it must not begin a second life.
-        timestamp=letter.first_at_ms if origin.topic == topics.interaction_subscriptions else None,
+        timestamp=_own_time(letter) if origin.topic == topics.interaction_subscriptions else None,
     )
+
+
+def _own_time(letter: Letter) -> int:
+    """A subscription lives for a while from its own time on: sent back, it must not begin a second life."""
+    # Brokers refuse a time that is an hour ahead; it cannot be younger than its letter.
+    return min(letter.first_at_ms, letter.record.timestamp)
 
 
 def _inputs(topics: Topics) -> Collection[str]:

@@ -115,6 +115,8 @@ class SideRecords:
             dlq_class=fault.dlq_class,
             reason=fault.reason,
             stage="subscription",
+            # It lives from then on, whatever its `ce_time` says.
+            first_at_ms=fault.record.timestamp,
         )
         return msgspec.structs.replace(letter, partition=fault.record.partition)
 

@@ -136,7 +136,8 @@ async def test_topics_that_may_not_be_looked_at_are_a_finding_of_their_own(monke
         raise StartError("cannot read the settings of topic t (TopicAuthorizationFailedError)", remedy="ask")
 
     monkeypatch.setattr(topics, "apply", refuse)
-    (found,) = await check._kafka(Settings())
+    kafka, found = await check._kafka(Settings())
+    assert (kafka.name, kafka.ok) == ("kafka", True)
     assert (found.name, found.ok, found.remedy) == ("topics", False, "ask")
 
 

@@ -90,6 +90,14 @@ def test_what_has_no_room_on_the_topic_is_cut(
     assert letter.size <= MAX_DEAD_LETTER_BYTES
 
 
+def test_a_count_of_replays_that_has_no_room_is_none() -> None:
+    """Headers are a writer's word: a letter that were too large for its topic would stop its partition for good."""
+    source = StoredRecord(topic="t", key=b"k", value=b"v", headers=(("x-dlq-replay-count", b"0" * 3_000_000),))
+    letter = malformed_letter(source, MalformedError("oversize", "r"), topic="dlq.clicks", worker="tally")
+    assert letter.size <= MAX_DEAD_LETTER_BYTES
+    assert dict(letter.headers)["x-dlq-replay-count"] == b"0"
+
+
 def test_a_frame_has_no_place_but_its_real_size() -> None:
     letter = dead_frame(
         b"cut", topic="dlq.ingress", partition=5, dlq_class="oversize", reason="too large", size=900_000, at_ms=0

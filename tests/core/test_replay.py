@@ -173,6 +173,8 @@ def test_a_frame_without_suggestions_has_nothing_to_write() -> None:
         (b"i-1", HOME, 9, 50, True),
         (b"i-1", HOME, 9, 2, True),  # Whatever the writers' clocks say: it stands behind it.
         (b"i-1", HOME, 1, 50, False),  # It is the letter's own record, written a moment after what is in it.
+        (b"i-1", HOME, 0, 9_001, True),  # Younger than the letter: the topic was made anew.
+        (b"i-1", HOME, 0, 50, False),
         (b"i-1", HOME + 1, 9, 50, False),  # Misplaced: nobody reads it there.
         (b"i-2", partition_of(b"i-2", 12), 9, 50, False),
         (None, HOME, 9, 50, False),
@@ -198,6 +200,8 @@ def test_a_subscription_keeps_its_time_and_so_its_end() -> None:
     """One without `expiresAt` lives from its own time on: ten days later it is not begun once more."""
     dead = letter(topic=TOPICS.interaction_subscriptions, key=b"i-1", partition=HOME, headers=())
     assert sent(dead).timestamp == dead.first_at_ms == 3
+    ahead = letter(topic=TOPICS.interaction_subscriptions, key=b"i-1", partition=HOME, headers=(), timestamp=10_000)
+    assert sent(ahead).timestamp == 9_000, "no broker takes what is an hour ahead: not younger than its letter"
     assert sent(letter()).timestamp is None
 
 

@@ -93,12 +93,12 @@ async def test_a_genesys_that_says_when_to_ask_again_is_waited_for(bootstrap_ser
     """T2: longer than a start may take. A new process would ask before its time."""
     cluster = Cluster(bootstrap_servers, prefix)
     await cluster.create_topics()
-    script = [Answer(name="busy", status=429, where="libraries", retry_after="6")]
+    script = [Answer(name="busy", status=429, where="libraries", retry_after="11")]
     async with GenesysSimulator(script=script) as genesys:
-        options = genesys_environment(genesys.base_url) | {"RUN__START_TIMEOUT_S": "5"}
+        options = genesys_environment(genesys.base_url) | {"RUN__START_TIMEOUT_S": "10"}
         async with running("run", "ingress", **environment_of(cluster, **options)) as ingress:
             delayed = await ingress.until("start_delayed", what="Genesys")
-            assert delayed["again_in_s"] >= 6
+            assert delayed["again_in_s"] >= 11
             await ingress.until("process_started")
             await stop_all(ingress)
 

@@ -15,6 +15,7 @@ async def test_a_worker_that_is_stuck_in_spite_of_a_new_consumer_is_told_dead(
     """So that whoever looks at `/livez` starts it again. Each number is stuck, through the restores in between."""
     cluster = Cluster(bootstrap_servers, prefix, partitions=4, rebalance_timeout_ms=2_000)
     await cluster.create_topics()
+    # A process of any worker takes no more time for a POST than a rebalance has.
     options = {"KAFKA__STUCK_AFTER_S": "3", "KAFKA__TRANSACTION_TIMEOUT_MS": "2000", "KMP__TIMEOUT_S": "1"}
     environment = environment_of(cluster, **options) | {"TEST_STANDS": "1"}
     async with (

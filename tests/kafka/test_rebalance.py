@@ -95,6 +95,7 @@ async def test_members_that_come_and_go_every_two_seconds_do_not_stop_the_work(
     """For 30 s, in all three groups. What comes back to its owner is kept: it is not restored again."""
     cluster = Cluster(bootstrap_servers, prefix, partitions=PARTITIONS, stuck_after_s=16.0)
     async with traffic_on(cluster) as traffic, hops_at_work(traffic) as first:
+        await traffic.until_lists(1)
         for _ in range(_ROUNDS):
             seen = traffic.agents.lists_seen
             async with hops_at_work(traffic):
@@ -103,6 +104,7 @@ async def test_members_that_come_and_go_every_two_seconds_do_not_stop_the_work(
             assert traffic.agents.lists_seen >= seen + _LISTS_A_ROUND
         await traffic.until_posts(50)
         await traffic.end()
+        assert first.all(WorkerStuck) == []
         assigned = first.all(NumbersAssigned)
         assert sum(event.kept for event in assigned) > 0
         assert len(first.all(NumberRestored)) <= sum(event.gained for event in assigned)

@@ -10,6 +10,7 @@ from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
     InvalidMessage,
+    InvalidProxy,
     InvalidStatus,
     InvalidURI,
     ProxyError,
@@ -128,6 +129,13 @@ class Opening:
             raise self._error_of(error) from error
         except InvalidURI as error:
             raise no_address() from error
+        except (InvalidProxy, ImportError) as error:
+            # Told by its type alone: a proxy's address may hold a password. SOCKS needs a package that is not here.
+            raise RefusedError(
+                f"the proxy that the environment names cannot be used for the socket ({type(error).__name__})",
+                remedy="write HTTPS_PROXY like http://proxy.example.com:3128, and unset SOCKS_PROXY",
+                cause="not-found",
+            ) from error
         except (InvalidHandshake, ProxyError, ConnectionClosed) as error:
             cause = "dropped" if _is_cut_off(error) else "unavailable"
             raise FailedError(f"{self._what} failed: {type(error).__name__}", cause=cause) from error

@@ -1,6 +1,7 @@
 """How long partitions are, with what is not replicated yet and so not visible to any consumer."""
 
 import asyncio
+import random
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
@@ -56,9 +57,11 @@ async def known_log_ends(
     client = consumer._client  # noqa: SLF001
     for topic in {partition.topic for partition in partitions}:
         client.add_topic(topic)
-    questions = _by_leader(client.cluster, partitions)
+    questions = list(_by_leader(client.cluster, partitions).items())
+    # aiokafka connects to one broker after the other: one that is silent must not come first each time.
+    random.shuffle(questions)
     answers = await asyncio.gather(
-        *(_ask(client, leader, list(topics.items()), within_s=within_s) for leader, topics in questions.items())
+        *(_ask(client, leader, list(topics.items()), within_s=within_s) for leader, topics in questions)
     )
     ends = dict(end for answer in answers for end in answer)
     if len(ends) < len(set(partitions)):

@@ -16,7 +16,7 @@ from bridge.core.records import Record
 PEEK_BYTES = 16 * 1024
 _POLL_MS = 100
 # The last offset may be a marker, that of a replay: the last record is looked for among so many, then among more.
-_TAIL_OFFSETS = 10
+_TAIL_OFFSETS = 2
 _ANSWER_S = 5.0
 _STOP_S = 2.0
 
@@ -53,8 +53,8 @@ async def read_on(
 ) -> None:
     """Reads each partition from its position on, until `take` says that it is enough of it, or to its end.
 
-    What is left before an end may be markers only, of which no record tells. The reader has these partitions assigned
-    and paused, and is left so.
+    What is left before an end may be markers only, of which no record tells. An end may also move back and never come:
+    give it a deadline. The reader has these partitions assigned and paused, and is left so.
     """
     left = {partition for partition, position in positions.items() if position < ends[partition]}
     for partition in left:

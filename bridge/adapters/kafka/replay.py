@@ -27,7 +27,7 @@ from bridge.adapters.kafka.transactions import TransactionalWriter
 from bridge.core.errors import FencedError, StartError, TransactionError, UnavailableError
 from bridge.core.letters import Letter, Selection, letter_of
 from bridge.core.records import NewRecord, Record
-from bridge.core.replay import REPLAY_GROUP, LastWords, Left, Offsets, Span, fate_of, note_of, replayed_in
+from bridge.core.replay import REPLAY_GROUP, LastWords, Left, Offsets, Span, fate_of, left_from, note_of, replayed_in
 from bridge.core.topics import Topics
 from bridge.ports import Clock
 
@@ -154,9 +154,8 @@ class Replay:
         async with asyncio.timeout(_ANSWER_S):
             begins = await self._probe.beginning_offsets([partition])
             ends = await self._probe.end_offsets([partition])
-        # A topic that was made anew may have less than was passed on the former one.
-        passed = committed.get(partition, 0)
-        return max(begins[partition], passed if passed <= ends[partition] else 0), ends[partition]
+        first = left_from(begin=begins[partition], passed=committed.get(partition, 0), end=ends[partition])
+        return first, ends[partition]
 
     def _take(self, record: Record, sending: "_Sending") -> None:
         if replayed_in(record) is not None:

@@ -131,9 +131,12 @@ def own_cancellations_only() -> Iterator[None]:
 async def _drop(client: _Client) -> None:
     """Ends what a stop that was cut short leaves behind: tasks that would go on for ever, and make connections."""
     network = _network_of(client)
+    for task in _tasks_of(*_parts_of(client)):
+        task.add_done_callback(look_at)  # What the end of its connections makes of a step, nobody asks.
     await _close(network)
     left = list(_tasks_of(*_parts_of(client)))
     for task in left:
+        task.add_done_callback(look_at)
         task.cancel()
     if left:
         await asyncio.wait(left, timeout=_DROP_S)

@@ -25,10 +25,7 @@ class HttpListening(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartDelayed(Event):
-    """Something that the start needs does not answer yet; it is asked again until `run.start_timeout_s` is over.
-
-    What it asks to be waited for comes on top of that.
-    """
+    """What the start needs does not answer yet; it is asked again for `run.start_timeout_s`, longer if told to."""
 
     level: ClassVar[Level] = "warning"
     metrics: ClassVar = (

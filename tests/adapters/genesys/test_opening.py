@@ -26,6 +26,20 @@ async def test_an_address_that_is_none_is_permanent(genesys: GenesysServer) -> N
         await open_at(genesys, "nowhere")
 
 
+@pytest.mark.parametrize("proxy", ["127.0.0.1:1", "http://user@127.0.0.1:1"])
+async def test_a_proxy_that_is_for_rest_only_is_permanent(
+    genesys: GenesysServer, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    """What httpx takes, the socket may not: nobody had looked at it before."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("https_proxy", proxy)
+    with pytest.raises(RefusedError, match="the proxy that the environment names") as raised:
+        await open_at(genesys, genesys.base_url)
+    assert "HTTPS_PROXY" in raised.value.remedy
+    assert "user" not in str(raised.value)
+
+
 def test_the_socket_is_under_the_same_address_as_rest(genesys: GenesysServer) -> None:
     options = options_for(genesys, base_url="https://api.mypurecloud.com/")
     assert rest_url(options, "/api/v2/oauth/token") == "https://api.mypurecloud.com/api/v2/oauth/token"
