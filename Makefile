@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-cluster check format lint types layers fmt docs up down bench-ingress bench-ranker bench-tally clean
+.PHONY: help setup demo test test-cluster check format lint types layers fmt docs up down bench-ingress bench-ranker bench-tally bench-verify clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench-ranker: $(VENV)/.installed ## the ranker beside the plainest exactly-once 
 
 bench-tally: $(VENV)/.installed ## the tally beside the same
 	@$(BIN)/python -m bench.hops tally
+
+bench-verify: $(VENV)/.installed ## bridge verify beside the plainest loop that reads the same topics
+	@$(BIN)/python -m bench.verify
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) tests/kafka/.jars .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -10,21 +10,21 @@ import argparse
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count, product
 from pathlib import Path
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from bench.loads import Load, click, ranked_lists_and_clicks, raw_lists, write
 from bench.on_kafka import Work, run
 from bench.processes import Watched, running
+from bench.results import DEADLINE_S, reading, until_seen
 from bridge.core.topics import Topics
 from tests.kafka.cluster import Cluster
 
 _PARTITIONS = 12
-_DEADLINE_S = 300.0
 _WARM_UP = 500
 _RESTORED = 100_000
 _MIB = 1024 * 1024
@@ -51,7 +51,7 @@ class Bench:
             async with self._reading(self._output(topics)) as consumer:
                 started_s = time.monotonic()
                 async with self._working(side, prefix, topics) as process:
-                    first_s = await _until_seen(consumer, expected)
+                    first_s = await until_seen(consumer, expected)
                     last_s = await self._until_committed(side, prefix, len(loads))
                     cpu_s, peak = process.cpu_s, process.peak_rss_bytes
         return {
@@ -82,12 +82,12 @@ class Bench:
             await write(self._servers, loads)
             async with self._reading(self._output(topics)) as consumer:
                 async with self._working(side, prefix, topics):
-                    await _until_seen(consumer, sum(one.topic == self._answered(topics) for one in loads))
+                    await until_seen(consumer, sum(one.topic == self._answered(topics) for one in loads))
                 started_s = time.monotonic()
                 async with self._working(side, prefix, topics) as process:
                     last = loads[-1]
                     await write(self._servers, [click(topics, last.key, last.partition, click_id="one more")])
-                    first_s = await _until_seen(consumer, 1)
+                    first_s = await until_seen(consumer, 1)
                     rss = process.rss_bytes
         return {"first result after, s": first_s - started_s, "RSS then, MiB": rss / _MIB}
 
@@ -149,22 +149,8 @@ class Bench:
         async with running("bridge", "run", self._hop, log=log, environment=environment) as (process, _):
             yield process
 
-    @asynccontextmanager
-    async def _reading(self, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
-        """A read_committed reader at the end of a topic."""
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._servers, isolation_level="read_committed", fetch_max_wait_ms=20
-        )
-        await consumer.start()
-        try:
-            partitions = [TopicPartition(topic, number) for number in range(_PARTITIONS)]
-            consumer.assign(partitions)
-            await consumer.seek_to_end(*partitions)
-            for partition in partitions:
-                await consumer.position(partition)
-            yield consumer
-        finally:
-            await consumer.stop()
+    def _reading(self, topic: str) -> AbstractAsyncContextManager[AIOKafkaConsumer]:
+        return reading(self._servers, topic, partitions=_PARTITIONS)
 
     async def _until_committed(self, side: str, prefix: str, records: int) -> float:
         """When all input was worked, monotonic seconds; the last ones need not have given a result."""
@@ -172,7 +158,7 @@ class Bench:
         admin = AIOKafkaAdminClient(bootstrap_servers=self._servers)
         await admin.start()
         try:
-            async with asyncio.timeout(_DEADLINE_S):
+            async with asyncio.timeout(DEADLINE_S):
                 while sum(one.offset for one in (await admin.list_consumer_group_offsets(group)).values()) < records:
                     await asyncio.sleep(0.02)
                 return time.monotonic()
@@ -183,7 +169,7 @@ class Bench:
         """Milliseconds from each send to its visible result; results of one key come in the order of its inputs."""
         sent: dict[bytes, list[float]] = {}
         latencies: list[float] = []
-        async with asyncio.TaskGroup() as tasks, asyncio.timeout(_DEADLINE_S):
+        async with asyncio.TaskGroup() as tasks, asyncio.timeout(DEADLINE_S):
             tasks.create_task(self._feed(loads, sent, per_s=per_s))
             while len(latencies) < len(loads):
                 fetched = await consumer.getmany(timeout_ms=50)
@@ -214,19 +200,6 @@ def _key_of(record: object) -> bytes:
     headers = dict(record.headers)  # type: ignore[attr-defined] # aiokafka has no types
     subject: bytes = headers.get("ce_subject") or record.key  # type: ignore[attr-defined]
     return subject
-
-
-async def _until_seen(consumer: AIOKafkaConsumer, expected: int) -> float:
-    """Returns once all results are visible: when the first one was, monotonic seconds."""
-    seen, first_s = 0, 0.0
-    async with asyncio.timeout(_DEADLINE_S):
-        while seen < expected:
-            fetched = await consumer.getmany(timeout_ms=100)
-            if fetched:
-                first_s = first_s or time.monotonic()
-            seen += sum(map(len, fetched.values()))
-    assert seen == expected, f"{seen} results of {expected}: something is double"
-    return first_s
 
 
 def _all_work(bench: Bench, arguments: argparse.Namespace) -> Iterator[Work]:
