@@ -13,6 +13,9 @@ from bridge.core.reconnect import NextTry, Streak, next_try, rule_of
 from bridge.ports import Intake
 
 _UNREADY_AFTER_FAILURES = 10
+# A server that closes in good order, again and again before anything has come, is no better than one that fails: coming
+# back at once each time subscribes everything several times a second, and uses up the client's requests.
+_CLOSED_AT_ONCE = 3
 
 
 class Socket:
@@ -26,6 +29,7 @@ class Socket:
         self._is_open = False
         self._is_full = False
         self._is_refused = False
+        self._closed_at_once = 0
         self._trouble = "no socket is open yet"
         self._remedy = ""
 
@@ -100,7 +104,14 @@ class Socket:
             return
         if rule_of(ending.cause).renews_token:
             opening.forget(token)
-        await self._wait_after(ending.cause, f"the socket was closed with {ending.code}")
+        await self._wait_after(self._cause_of(ending), f"the socket was closed with {ending.code}")
+
+    def _cause_of(self, ending: Ending) -> str:
+        if ending.was_good or ending.cause != "closed":
+            self._closed_at_once = 0
+            return ending.cause
+        self._closed_at_once += 1
+        return ending.cause if self._closed_at_once <= _CLOSED_AT_ONCE else "broken"
 
     async def _wait_after(self, cause: str, reason: str, *, retry_after_s: float | None = None) -> None:
         shared, max_tries = self._shared, self._shared.options.max_tries

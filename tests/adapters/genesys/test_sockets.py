@@ -455,6 +455,18 @@ async def test_after_a_normal_closure_it_comes_back_within_a_second_without_a_fa
         assert genesys.tokens_given == 1
 
 
+async def test_normal_closures_of_sockets_that_carried_nothing_become_failures(genesys: GenesysServer) -> None:
+    """Two replicas that throw each other out, say: two thousand subscriptions, several times a second, without end."""
+    async with running(genesys, "interaction-1") as bridge:
+        for number in range(14):
+            (await genesys.peer(number, "interaction-1")).close(1001)
+        await bridge.until(lambda: len(bridge.told(ReconnectScheduled)) == 11)
+        assert len(bridge.told(ResumeScheduled)) == 3
+        assert {event.cause for event in bridge.told(ReconnectScheduled)} == {"broken"}
+        assert [event.failures for event in bridge.told(ReconnectScheduled)] == list(range(1, 12))
+        assert not bridge.sockets.conditions()[0].is_ready
+
+
 async def test_a_normal_closure_finishes_the_subscriptions_of_the_socket_where_the_option_says_so(
     genesys: GenesysServer,
 ) -> None:
