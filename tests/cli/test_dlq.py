@@ -141,7 +141,7 @@ async def test_a_replay_that_is_killed_and_started_again_sends_nothing_twice(clu
         (("list", "--class", "strange"), "must be one of decode, schema"),
         (("replay", "--since", "yesterday"), "must be like"),
         (("replay", "--rate", "inf"), "must be a number of letters"),
-        (("replay", "--rate", "nan"), "must be a number of letters"),
+        (("replay", "--rate", "nan"), "greater than or equal to 0.001"),
         (("show", "dlq.clicks"), "TOPIC/PARTITION/OFFSET"),
         (("show", "dlq.clicks/7/0"), "has 2 partitions"),
     ],
