@@ -7,7 +7,7 @@ import pytest
 
 from bridge.simulator.script import Answer
 from tests.e2e.processes import running, stop_all
-from tests.e2e.world import world
+from tests.e2e.world import INTERACTIONS, world
 from tests.kafka.stream import assert_verified
 
 pytestmark = [pytest.mark.broker, pytest.mark.e2e, pytest.mark.faults]
@@ -35,7 +35,7 @@ async def test_a_stop_under_load_loses_nothing_and_exits_0_within_the_deadline(
         audit = await around.cluster.read(around.cluster.topics.suggestion_audit)
         values = [msgspec.json.decode(record.value or b"") for record in audit]
         stopped = [one["interactionId"] for one in values if one["event"] == "reception_gap"]
-        assert len(set(stopped)) == 8, "every subscription's gap is told"
+        assert len(set(stopped)) == INTERACTIONS, "every subscription's gap is told"
 
 
 @pytest.mark.parametrize("moment", ["http_listening", "process_started", "numbers_assigned", "number_restored"])

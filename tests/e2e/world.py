@@ -14,6 +14,9 @@ from tests.e2e.processes import environment_of, genesys_environment
 from tests.kafka.cluster import Cluster
 from tests.kafka.stream import assert_in_order, assert_that_all_is_there, until_all_is_done
 
+# Enough that each of 12 partitions has some of them.
+INTERACTIONS = 40
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
@@ -62,7 +65,6 @@ async def world(
         GenesysSimulator(frames_per_s=frames_per_s) as genesys,
         AgentsSimulator(cluster.clients, cluster.topics) as agents,
     ):
-        # Enough that each of 12 partitions has some of them.
-        sections = genesys_environment(genesys.base_url, interactions=40) | {"KMP__ENDPOINT": kmp.endpoint}
+        sections = genesys_environment(genesys.base_url, interactions=INTERACTIONS) | {"KMP__ENDPOINT": kmp.endpoint}
         environment = environment_of(cluster, **sections)
         yield World(cluster=cluster, environment=environment, genesys=genesys, agents=agents, kmp=kmp)
