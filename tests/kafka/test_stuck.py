@@ -111,7 +111,14 @@ async def test_a_broker_that_is_silent_is_waited_for_and_worked_with_once_it_is_
 ) -> None:
     """Nobody knows whether there is work, and a new consumer would find the broker no better."""
     with KafkaBroker(tmp_path / "broker") as broker:
-        cluster = Cluster(broker.bootstrap_servers, prefix, stuck_after_s=2.0)
+        # Stuck later than after a rebalance or a transaction, as options must have it, and than a look takes (5 s).
+        cluster = Cluster(
+            broker.bootstrap_servers,
+            prefix,
+            rebalance_timeout_ms=3_000,
+            transaction_timeout_ms=3_000,
+            stuck_after_s=6.0,
+        )
         await cluster.create_topics()
         async with copying(cluster) as copies:
             await copies.until(NumberRestored)
@@ -120,7 +127,7 @@ async def test_a_broker_that_is_silent_is_waited_for_and_worked_with_once_it_is_
             broker.process.send_signal(signal.SIGSTOP)
             try:
                 with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(8):
+                    async with asyncio.timeout(15):
                         await copies.until(WorkerStuck)
                 assert [one.reason for one in copies.engine.conditions()] == ["Kafka does not answer"]
             finally:
