@@ -68,7 +68,7 @@ async def _peer_of(kind: str) -> AsyncIterator[Peer]:
     if kind == "fake":
         yield InMemory()
         return
-    async with loopback_kmp() as loopback, HttpKmp(Options(endpoint=loopback.url, timeout_s=0.2)) as kmp:
+    async with loopback_kmp() as loopback, HttpKmp(Options(endpoint=loopback.url, timeout_s=2)) as kmp:
         yield OverHttp(loopback, kmp)
 
 
