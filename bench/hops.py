@@ -9,7 +9,7 @@ measurement is told as a line of JSON on standard error; at the end comes a tabl
 import argparse
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count, product
 from pathlib import Path
@@ -18,18 +18,14 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from bench.loads import Load, click, ranked_lists_and_clicks, raw_lists, write
-from bench.on_kafka import Work, run
+from bench.on_kafka import MIB, PARTITIONS, Values, Work, environment_of, run
 from bench.processes import Watched, running
 from bench.results import DEADLINE_S, reading, until_seen
 from bridge.core.topics import Topics
 from tests.kafka.cluster import Cluster
 
-_PARTITIONS = 12
 _WARM_UP = 500
 _RESTORED = 100_000
-_MIB = 1024 * 1024
-
-_Values = Mapping[str, float]
 
 
 class Bench:
@@ -42,7 +38,7 @@ class Bench:
         self._arguments = arguments
         self._numbers = count(1)
 
-    async def throughput(self, side: str, interactions: int) -> _Values:
+    async def throughput(self, side: str, interactions: int) -> Values:
         """All of the input is there before the process starts."""
         async with self._topics() as (prefix, topics):
             loads = list(self._input(topics, self._arguments.records, interactions=interactions, seed=1))
@@ -58,10 +54,10 @@ class Bench:
             "records/s": len(loads) / (last_s - started_s),
             "first result after, s": first_s - started_s,
             "CPU s / 100,000": cpu_s * 100_000 / len(loads),
-            "peak RSS, MiB": peak / _MIB,
+            "peak RSS, MiB": peak / MIB,
         }
 
-    async def latency(self, side: str, interactions: int) -> _Values:
+    async def latency(self, side: str, interactions: int) -> Values:
         """At 500 records a second: milliseconds from the send until a read_committed reader has the result."""
         per_s, seconds = self._arguments.per_s, self._arguments.paced_s
         async with self._topics() as (prefix, topics), self._working(side, prefix, topics) as process:
@@ -75,7 +71,7 @@ class Bench:
         shares = {f"p{share}, ms": latencies[len(latencies) * share // 100] for share in (50, 99)}
         return shares | {"CPU cores": cpu_s / seconds}
 
-    async def restore(self, side: str, interactions: int) -> _Values:
+    async def restore(self, side: str, interactions: int) -> Values:
         """From the start of the process to the first result, with the state of that many interactions to be read."""
         async with self._topics() as (prefix, topics):
             loads = list(self._input(topics, interactions, interactions=interactions, seed=1))
@@ -89,7 +85,7 @@ class Bench:
                     await write(self._servers, [click(topics, last.key, last.partition, click_id="one more")])
                     first_s = await until_seen(consumer, 1)
                     rss = process.rss_bytes
-        return {"first result after, s": first_s - started_s, "RSS then, MiB": rss / _MIB}
+        return {"first result after, s": first_s - started_s, "RSS then, MiB": rss / MIB}
 
     # -- the two hops --------------------------------------------------------------------------------------------------
 
@@ -115,7 +111,7 @@ class Bench:
     @asynccontextmanager
     async def _topics(self) -> AsyncIterator[tuple[str, Topics]]:
         prefix = f"bench{next(self._numbers)}-"
-        cluster = Cluster(self._servers, prefix, partitions=_PARTITIONS)
+        cluster = Cluster(self._servers, prefix, partitions=PARTITIONS)
         await cluster.create_topics()
         yield prefix, cluster.topics
 
@@ -135,10 +131,7 @@ class Bench:
             async with running("bench.floor_hop", self._hop, self._servers, prefix, *inputs, log=log) as (process, _):
                 yield process
             return
-        environment = {
-            "BRIDGE_KAFKA__BOOTSTRAP_SERVERS": self._servers,
-            "BRIDGE_KAFKA__PREFIX": prefix,
-            "BRIDGE_TOPICS__PARTITIONS": str(_PARTITIONS),
+        environment = environment_of(self._servers, prefix) | {
             "BRIDGE_HTTP__PORT": "0",
             "BRIDGE_LOG__LEVEL": "warning",
             # Nothing is withheld, and nothing is superseded: each record gives one list, as with the floor.
@@ -150,7 +143,7 @@ class Bench:
             yield process
 
     def _reading(self, topic: str) -> AbstractAsyncContextManager[AIOKafkaConsumer]:
-        return reading(self._servers, topic, partitions=_PARTITIONS)
+        return reading(self._servers, topic, partitions=PARTITIONS)
 
     async def _until_committed(self, side: str, prefix: str, records: int) -> float:
         """When all input was worked, monotonic seconds; the last ones need not have given a result."""

@@ -21,20 +21,16 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from bench.frames import interaction_ids, mark_in
-from bench.on_kafka import Work, run
+from bench.on_kafka import MIB, PARTITIONS, Values, Work, environment_of, run
 from bench.processes import Watched, running
+from bench.results import DEADLINE_S
 
-_PARTITIONS = 12
 _WARM_UP_FRAMES = 10_000
 # More frames than a socket remembers to tell copies by: from then on the memory stays what it is.
 _WARM_UP_ROUNDS = 28
-_DEADLINE_S = 300.0
-_MIB = 1024 * 1024
 _FLOORS = {"floor": 0.0, "floor, 5 ms linger": 5.0}
 # Nothing ranks here: only an open valve lets ingress run at its own speed. It is sampled as ever.
 _WIDE_VALVE = {"BRIDGE_VALVE__CLOSE_ABOVE_RECORDS": "100000000"}
-
-_Values = Mapping[str, float]
 
 
 class Bench:
@@ -45,7 +41,7 @@ class Bench:
         self._folder = folder
         self._arguments = arguments
 
-    async def throughput(self, side: str, kind: str, interactions: int) -> _Values:
+    async def throughput(self, side: str, kind: str, interactions: int) -> Values:
         """As fast as it goes: frames a second until Kafka has the last one, CPU, memory."""
         frames = self._arguments.frames
         async with self._carrying(side, interactions) as one:
@@ -56,10 +52,10 @@ class Bench:
             return {
                 "frames/s": frames / seconds,
                 "CPU s / 100,000": (one.process.cpu_s - cpu_s) * 100_000 / frames,
-                "peak RSS, MiB": one.process.peak_rss_bytes / _MIB,
+                "peak RSS, MiB": one.process.peak_rss_bytes / MIB,
             }
 
-    async def latency(self, side: str, kind: str, interactions: int) -> _Values:
+    async def latency(self, side: str, kind: str, interactions: int) -> Values:
         """At 500 frames a second: milliseconds from the server's send until a consumer has the record."""
         per_s = self._arguments.per_s
         frames = int(per_s * self._arguments.latency_s)
@@ -73,7 +69,7 @@ class Bench:
             latencies = sorted(seen.result()[int(per_s) :])
             return {f"p{share:g}, ms": latencies[int(len(latencies) * share / 100)] for share in (50, 99, 99.9)}
 
-    async def stall(self, overflow: str, interactions: int) -> _Values:
+    async def stall(self, overflow: str, interactions: int) -> Values:
         """The ranker stands still while 500 frames a second come: by how much does the memory grow?"""
         per_s, seconds, bound = self._arguments.per_s, self._arguments.stall_s, self._arguments.hold_bytes
         more = {
@@ -96,9 +92,9 @@ class Bench:
             return {
                 "sent": per_s * seconds,
                 "written": await one.ends() - warm,
-                "RSS before, MiB": before / _MIB,
-                "RSS growth, MiB": max(0, peak - before) / _MIB,
-                "hold_max_bytes, MiB": bound / _MIB,
+                "RSS before, MiB": before / MIB,
+                "RSS growth, MiB": max(0, peak - before) / MIB,
+                "hold_max_bytes, MiB": bound / MIB,
             }
 
     # -- what runs -----------------------------------------------------------------------------------------------------
@@ -118,7 +114,7 @@ class Bench:
         ):
             base_url = (await output.readline()).decode().strip()
             async with (
-                httpx.AsyncClient(base_url=base_url, timeout=_DEADLINE_S * 2, trust_env=False) as client,
+                httpx.AsyncClient(base_url=base_url, timeout=DEADLINE_S * 2, trust_env=False) as client,
                 self._side(side, base_url, prefix=prefix, interactions=interactions, more=more) as process,
             ):
                 await _until(lambda: _is_subscribed(client, interactions))
@@ -144,7 +140,7 @@ class Bench:
             async with running("bench.floor_ingress", *spelled, log=log) as (process, _):
                 yield process
             return
-        environment = self._environment(prefix) | {
+        environment = environment_of(self._servers, prefix) | {
             "BRIDGE_GENESYS__BASE_URL": base_url,
             "BRIDGE_GENESYS__CLIENT_ID": "client",
             "BRIDGE_GENESYS__CLIENT_SECRET": "secret",
@@ -157,22 +153,16 @@ class Bench:
         async with running("bridge", "run", "ingress", log=log, environment=environment) as (process, _):
             yield process
 
-    def _environment(self, prefix: str) -> dict[str, str]:
-        return {
-            "BRIDGE_KAFKA__BOOTSTRAP_SERVERS": self._servers,
-            "BRIDGE_KAFKA__PREFIX": prefix,
-            "BRIDGE_TOPICS__PARTITIONS": str(_PARTITIONS),
-        }
-
     async def _apply_topics(self, prefix: str) -> None:
         log = self._folder / "topics.log"
-        async with running("bridge", "topics", "apply", log=log, environment=self._environment(prefix)) as (_, output):
+        environment = environment_of(self._servers, prefix)
+        async with running("bridge", "topics", "apply", log=log, environment=environment) as (_, output):
             await output.read()
 
     async def _commit_for_ranker(self, prefix: str, topic: str) -> None:
         """A position for the ranker: from here on it stands still, so that its lag is known and grows."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self._servers, group_id=f"{prefix}ranker")
-        partitions = [TopicPartition(topic, number) for number in range(_PARTITIONS)]
+        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
         await consumer.start()
         try:
             consumer.assign(partitions)
@@ -194,7 +184,7 @@ class Carrying:
         self.consuming = asyncio.Event()
         self._client = client
         self._consumer = consumer
-        self._partitions = [TopicPartition(topic, number) for number in range(_PARTITIONS)]
+        self._partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
 
     def begin(self) -> None:
         """From now on the topic's ends can be asked for; nothing is fetched yet."""
@@ -224,7 +214,7 @@ class Carrying:
         self._consumer.resume(*self._partitions)
         self.consuming.set()
         latencies: list[float] = []
-        async with asyncio.timeout(_DEADLINE_S):
+        async with asyncio.timeout(DEADLINE_S):
             while len(latencies) < frames:
                 batches = await self._consumer.getmany(timeout_ms=1000)
                 now_us = time.time_ns() / 1000
@@ -240,7 +230,7 @@ async def _is_subscribed(client: httpx.AsyncClient, interactions: int) -> bool:
 
 
 async def _until(is_so: Callable[[], Awaitable[bool]], *, every_s: float = 0.05) -> None:
-    async with asyncio.timeout(_DEADLINE_S):
+    async with asyncio.timeout(DEADLINE_S):
         while not await is_so():
             await asyncio.sleep(every_s)
 
@@ -277,7 +267,7 @@ def main() -> None:
     parser.add_argument("--per-s", type=float, default=500.0, help="frames a second for latency and stall")
     parser.add_argument("--latency-s", type=float, default=20.0)
     parser.add_argument("--stall-s", type=float, default=300.0)
-    parser.add_argument("--hold-bytes", type=int, default=64 * _MIB, help="the buffer's bound in the stall")
+    parser.add_argument("--hold-bytes", type=int, default=64 * MIB, help="the buffer's bound in the stall")
     parser.add_argument("--compression", default="zstd")
     parser.add_argument("--linger", action="store_true", help="also the floor with 5 ms of linger")
     arguments = parser.parse_args()

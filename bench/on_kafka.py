@@ -14,6 +14,12 @@ from typing import NamedTuple
 from bench.report import Measured, machine, table
 from tests.broker import KafkaBroker
 
+PARTITIONS = 12
+MIB = 1024 * 1024
+
+Values = Mapping[str, float]
+"""What one measurement gives, by the name of its figure."""
+
 
 class Work(NamedTuple):
     """A measurement to be made: of which side, of what, with how many interactions, in which round."""
@@ -22,7 +28,16 @@ class Work(NamedTuple):
     what: str
     interactions: int
     round: int
-    work: Awaitable[Mapping[str, float]]
+    work: Awaitable[Values]
+
+
+def environment_of(servers: str, prefix: str) -> dict[str, str]:
+    """Where a bridge finds the topics of one measurement."""
+    return {
+        "BRIDGE_KAFKA__BOOTSTRAP_SERVERS": servers,
+        "BRIDGE_KAFKA__PREFIX": prefix,
+        "BRIDGE_TOPICS__PARTITIONS": str(PARTITIONS),
+    }
 
 
 def run(name: str, works: Callable[[str, Path], Iterator[Work]]) -> None:

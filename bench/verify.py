@@ -15,16 +15,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from bench.loads import LISTS_PER_CLICK, click, raw_lists, write
-from bench.on_kafka import Work, run
+from bench.on_kafka import MIB, PARTITIONS, Values, Work, environment_of, run
 from bench.processes import run_to_end, running
 from bench.results import reading, until_seen
 from tests.kafka.cluster import Cluster
 
-_PARTITIONS = 12
 _PREFIX = "bench-"
-_MIB = 1024 * 1024
-
-_Values = Mapping[str, float]
 
 
 class Bench:
@@ -34,10 +30,10 @@ class Bench:
         self._servers = servers
         self._folder = folder
         self._arguments = arguments
-        self._cluster = Cluster(servers, _PREFIX, partitions=_PARTITIONS)
+        self._cluster = Cluster(servers, _PREFIX, partitions=PARTITIONS)
         self._is_filled = False
 
-    async def check(self, side: str) -> _Values:
+    async def check(self, side: str) -> Values:
         """From the start of the process to its end."""
         if not self._is_filled:
             await self._fill()
@@ -53,10 +49,12 @@ class Bench:
                 topics.acceptance_exports,
                 topics.interaction_acceptance,
             )
-            command = ("bench.floor_verify", self._servers, str(_PARTITIONS), *read)
+            command = ("bench.floor_verify", self._servers, str(PARTITIONS), *read)
         else:
             command = ("bridge", "verify", "--json")
-        ended = await asyncio.to_thread(run_to_end, *command, log=log, environment=self._environment())
+        ended = await asyncio.to_thread(
+            run_to_end, *command, log=log, environment=environment_of(self._servers, _PREFIX)
+        )
         told = json.loads(ended.output)
         assert told["balanced"], f"the books of {side} do not balance: {told}"
         records = told["records"]
@@ -64,7 +62,7 @@ class Bench:
             "records": records,
             "records/s": records / ended.took_s,
             "CPU s / 100,000": ended.cpu_s * 100_000 / records,
-            "peak RSS, MiB": ended.peak_rss_bytes / _MIB,
+            "peak RSS, MiB": ended.peak_rss_bytes / MIB,
         }
 
     async def _fill(self) -> None:
@@ -77,7 +75,7 @@ class Bench:
             if at // self._arguments.interactions % LISTS_PER_CLICK == 0
         ]
         # Of each list one event, of each click two: when it counts, and when the KMP has its export.
-        async with reading(self._servers, topics.suggestion_audit, partitions=_PARTITIONS) as consumer:
+        async with reading(self._servers, topics.suggestion_audit, partitions=PARTITIONS) as consumer:
             async with self._working("ranker"):
                 await write(self._servers, lists)
                 await until_seen(consumer, len(lists))
@@ -92,7 +90,7 @@ class Bench:
 
     @asynccontextmanager
     async def _working(self, worker: str, more: Mapping[str, str] | None = None) -> AsyncIterator[None]:
-        environment = self._environment() | {
+        environment = environment_of(self._servers, _PREFIX) | {
             "BRIDGE_HTTP__PORT": "0",
             "BRIDGE_LOG__LEVEL": "warning",
             # Nothing is withheld, and nothing is superseded.
@@ -102,13 +100,6 @@ class Bench:
         }
         async with running("bridge", "run", worker, log=self._folder / f"{worker}.log", environment=environment):
             yield
-
-    def _environment(self) -> dict[str, str]:
-        return {
-            "BRIDGE_KAFKA__BOOTSTRAP_SERVERS": self._servers,
-            "BRIDGE_KAFKA__PREFIX": _PREFIX,
-            "BRIDGE_TOPICS__PARTITIONS": str(_PARTITIONS),
-        }
 
 
 def _all_work(bench: Bench, arguments: argparse.Namespace) -> Iterator[Work]:

@@ -142,11 +142,9 @@ class HttpKmp:
             is_cut_off = False
         except TimeoutError:
             return answer
-        except httpx.HTTPError as error:
-            is_cut_off = False
-            return answer if isinstance(answer, Answered) else NoAnswer(cause="connection", detail=_detail(error))
-        except OSError as error:
-            # httpx lets through what TLS says of bytes that it cannot read (seen with anyio 4.16: SSLError).
+        except (httpx.HTTPError, OSError) as error:
+            # OSError: httpx lets through what TLS says of bytes that it cannot read (seen with anyio 4.16: SSLError).
+            is_cut_off = isinstance(error, OSError)
             return answer if isinstance(answer, Answered) else NoAnswer(cause="connection", detail=_detail(error))
         finally:
             if is_cut_off:
