@@ -1,13 +1,17 @@
 """The ends of logs, with what no consumer may see yet."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from bridge.adapters.kafka.log_ends import log_ends
+from bridge.adapters.kafka.log_ends import known_log_ends, log_ends
+from bridge.adapters.kafka.start_stop import start_client, stop_client
 from tests.kafka.cluster import Cluster
+from tests.kafka.relay import relayed_broker
 
 pytestmark = pytest.mark.broker
 
@@ -49,10 +53,34 @@ async def test_an_open_transaction_counts(cluster: Cluster, probe: AIOKafkaConsu
         await producer.stop()
 
 
+@pytest.mark.kafka
+async def test_where_a_connection_was_cut_off_another_one_tells_them(tmp_path: Path, prefix: str) -> None:
+    """As by a firewall, without a word: TCP gives it up after 15 minutes, and no number would be sampled until then."""
+    async with relayed_broker(tmp_path / "broker") as (broker, relay):
+        cluster = Cluster(broker.bootstrap_servers, prefix)
+        await cluster.create_topics()
+        probe, asked = cluster.clients.reader(), TopicPartition(cluster.topics.ranked_suggestions, 0)
+        await start_client(probe, timeout_s=30, topics=[asked.topic])
+        await _until_told(probe, asked)
+        relay.cut_off()
+        # aiokafka itself would never give it up: each question is called off before its own timeout.
+        assert await _until_told(probe, asked) >= 3
+        await stop_client(probe, timeout_s=5)
+
+
 @pytest.mark.kafka  # The embedded broker makes every topic that it is asked about.
 async def test_a_topic_that_is_not_there_is_an_error(cluster: Cluster, probe: AIOKafkaConsumer) -> None:
     with pytest.raises(KafkaError):
         await log_ends(probe, [TopicPartition(f"{cluster.options.prefix}nothing", 0)])
+
+
+async def _until_told(probe: AIOKafkaConsumer, asked: TopicPartition) -> int:
+    """How often the end was asked for in vain before it was told."""
+    in_vain = 0
+    async with asyncio.timeout(30):
+        while not await known_log_ends(probe, [asked]):
+            in_vain += 1
+    return in_vain
 
 
 def _inputs(cluster: Cluster) -> tuple[str, str]:

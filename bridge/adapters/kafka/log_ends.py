@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, LeaderNotAvailableError, NoError, for_code
 from aiokafka.protocol.offset import OffsetRequest
 
+from bridge.adapters.kafka.silence import end_silent_connections
 from bridge.adapters.kafka.start_stop import own_cancellations_only
 from bridge.core.errors import UnavailableError
 
@@ -97,6 +98,7 @@ async def _ask(client: Any, leader: int, question: list[Any], *, within_s: float
             async with asyncio.timeout(within_s):
                 answer = await client.send(leader, OffsetRequest(_A_REPLICA, _READ_UNCOMMITTED, question))
     except (KafkaError, OSError, TimeoutError, UnavailableError):
+        end_silent_connections(client)
         return []
     return [
         (TopicPartition(topic, number), end)

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 from bridge.adapters.kafka.idle import IdleLag
 from bridge.adapters.kafka.lag import records_behind
 from bridge.adapters.kafka.restore import Plan
+from bridge.adapters.kafka.silence import end_silent_connections
 from bridge.adapters.kafka.start_stop import own_cancellations_only
 from bridge.core.errors import UnavailableError
 from bridge.core.events.engine import LagMeasured, StableOffsetMeasured
@@ -191,5 +192,6 @@ async def _asked(reader: AIOKafkaConsumer, partitions: Sequence[TopicPartition])
             async with asyncio.timeout(_ANSWER_S):
                 ends: _Ends = await reader.end_offsets(partitions)
     except (KafkaError, OSError, TimeoutError, UnavailableError):
+        end_silent_connections(reader._client)  # noqa: SLF001 - aiokafka has no call for it
         return None
     return ends

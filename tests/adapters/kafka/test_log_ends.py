@@ -32,6 +32,7 @@ class Client:
         self.errors: dict[TopicPartition, int] = {}
         self.updates = 0
         self.cluster = self
+        self._conns: dict[object, object] = {}
 
     @property
     def consumer(self) -> AIOKafkaConsumer:

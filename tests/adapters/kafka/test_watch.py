@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -28,6 +29,7 @@ class Reader:
     def __init__(self, ends: Mapping[TopicPartition, int] | None) -> None:
         self.ends = ends
         self.leaderless: TopicPartition | None = None
+        self._client = SimpleNamespace(_conns={})
 
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         asked = list(partitions)
