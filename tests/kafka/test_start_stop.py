@@ -40,6 +40,19 @@ async def told() -> list[str]:
     return told
 
 
+async def test_a_bootstrap_server_that_is_silent_does_not_use_up_the_time_of_the_others(
+    broker: KafkaBroker, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One machine of three without a word: aiokafka waits 40 s for it, which is longer than any start may take."""
+    monkeypatch.setattr("aiokafka.conn.random.shuffle", lambda _: None)  # The silent ones come first.
+    async with _silent_server() as silent:
+        cluster = Cluster(f"{silent},{silent},{broker.bootstrap_servers}", prefix)
+        reader = cluster.clients.reader()
+        await start_client(reader, timeout_s=4)
+        assert reader._client._request_timeout_ms == 40_000, "requests have their own time again"
+        await stop_client(reader, timeout_s=5)
+
+
 async def test_a_producer_whose_stop_is_cut_short_leaves_nothing_behind(
     broker: KafkaBroker, prefix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -257,3 +270,15 @@ def _silent(broker: KafkaBroker) -> Iterator[None]:
         yield
     finally:
         broker.process.send_signal(signal.SIGCONT)
+
+
+@asynccontextmanager
+async def _silent_server() -> AsyncIterator[str]:
+    """Takes connections and answers nothing."""
+    writers = list[asyncio.StreamWriter]()
+    server = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    yield f"{host}:{port}"
+    for writer in writers:
+        writer.transport.abort()
+    server.close()
