@@ -27,8 +27,8 @@ _OVERRUN_CAP_S = 60.0
 class Steering:
     """What a number asks of the engine that owns it.
 
-    `adopt` makes the port object of a restored number; `begin` seeks the consumer to the positions and lets it fetch;
-    `chance` is from 0 to 1.
+    `adopt` makes the port object of a restored number; `begin` seeks the consumer to the positions and lets it fetch,
+    `rest` lets it fetch nothing more; `chance` is from 0 to 1.
     """
 
     group: str
@@ -36,6 +36,7 @@ class Steering:
     restore: Callable[[int], Awaitable[Restored]]
     adopt: Callable[[int, Restored], OwnedNumber]
     begin: Callable[[int, Mapping[str, int]], None]
+    rest: Callable[[int], None]
     chance: Callable[[], float]
     emit: Emit
 
@@ -123,6 +124,13 @@ class NumberLife:
         """The number was assigned again before anybody else could have it: it goes on where it stopped."""
         self._came_back.set()
 
+    def end(self) -> None:
+        """The number is lost; its task is to be cancelled.
+
+        A task that has failed and waits for its POSTs to be cut off takes that for its failure: it must not go on.
+        """
+        self._is_revoked = True
+
     async def _live(self) -> None:
         restored = await self._restore()
         try:
@@ -161,7 +169,8 @@ class NumberLife:
             await restored.hop.work(owned)
             self._failures = 0
         except (TransactionError, UnavailableError):
-            self._is_revoked = isinstance(self.state, Draining)
+            if isinstance(self.state, Draining):
+                self._is_revoked = True
             raise
         finally:
             self._drained.set()
@@ -172,6 +181,8 @@ class NumberLife:
         if self._is_revoked:
             return
         self.state = Parked(reason)
+        # Else it would be read to its end, and again after each restore, for nothing.
+        self._steering.rest(self.number)
         self._steering.emit(NumberParked(group=self._steering.group, number=self.number, reason=reason))
         await asyncio.sleep(pause_s)
 

@@ -86,6 +86,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
                 restore=restorer.restore,
                 adopt=self._adopt,
                 begin=self._begin,
+                rest=self._rest,
                 chance=chance,
                 emit=emit,
             ),
@@ -188,6 +189,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
         for topic, position in positions.items():
             self._consumer.seek(TopicPartition(topic, number), position)
         self._consumer.resume(*self._inputs(number))
+
+    def _rest(self, number: int) -> None:
+        with suppress(IllegalStateError):  # A rebalance has taken them just now.
+            self._consumer.pause(*self._inputs(number))
 
     def _inputs(self, number: int) -> list[TopicPartition]:
         return [TopicPartition(topic, number) for topic in self._plan.topics]

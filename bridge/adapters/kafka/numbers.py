@@ -54,7 +54,9 @@ class Numbers:
     def drop(self, numbers: Iterable[int]) -> None:
         """Ends these numbers; an open transaction is left for the next owner to fence."""
         for number in list(numbers):
-            if self._lives.pop(number, None) is not None:
+            life = self._lives.pop(number, None)
+            if life is not None:
+                life.end()
                 self._tasks.pop(number).cancel()
 
     async def drain(self, *, budget_s: float | None) -> None:

@@ -66,6 +66,7 @@ class World:
         self.hops = list(hops)
         self.writers: list[ClosingWriter] = []
         self.begun: list[Mapping[str, int]] = []
+        self.rested: list[int] = []
         self.events: list[Event] = []
         self._told = asyncio.Condition()
         self.steering = Steering(
@@ -74,6 +75,7 @@ class World:
             restore=self._restore,
             adopt=self._adopt,
             begin=self._begin,
+            rest=self.rested.append,
             chance=lambda: 0.0,
             emit=self.events.append,
         )
@@ -184,6 +186,15 @@ async def test_a_number_that_would_set_too_much_aside_parks_with_the_reason_and_
     async with living(world):
         await until(lambda: world.life.is_running and len(world.writers) == 2)
         assert world.told(NumberParked) == [NumberParked(group="hop", number=4, reason="more than 5 in a row")]
+
+
+async def test_nothing_is_fetched_for_a_number_while_it_is_parked() -> None:
+    """It would be read to its end and thrown away, again and again: all night, after a bad release."""
+    world = World(ScriptedHop(FencedError("no")), heartbeat_s=3_600)
+    async with living(world):
+        await until(lambda: bool(world.told(NumberParked)))
+        assert world.rested == [4]
+        assert len(world.begun) == 1
 
 
 async def test_a_parked_number_still_knows_its_last_position() -> None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from bridge.adapters.kafka.numbers import Numbers
 from bridge.core.budget import Budget, Options
+from bridge.core.errors import TransactionError
 from bridge.core.events.engine import NumberAborted
 from bridge.ports import Number
 from tests.adapters.kafka.test_lifecycle import ScriptedHop, World, until
@@ -26,6 +27,16 @@ class SlowHop(ScriptedHop):
         except asyncio.CancelledError:
             self.was_cut_off = True
             raise
+
+
+class CutOffHop(ScriptedHop):
+    """Its transaction failed while it was being cut off: it tells of that, and not of the cut."""
+
+    async def work(self, number: Number) -> None:
+        try:
+            await super().work(number)
+        except asyncio.CancelledError as error:
+            raise TransactionError("no") from error
 
 
 @asynccontextmanager
@@ -61,6 +72,15 @@ async def test_a_number_that_does_not_finish_in_time_is_cut_off_and_told() -> No
         assert not numbers.owned
     assert hop.was_cut_off
     assert world.told(NumberAborted) == [NumberAborted(group="hop", number=4)]
+
+
+async def test_a_number_that_fails_as_it_is_lost_ends_all_the_same() -> None:
+    """A TaskGroup that is busy with an error does not tell of a cancel; the consumer would wait for the number."""
+    world = World(CutOffHop(), ScriptedHop())
+    async with owning(world) as numbers:
+        numbers.drop([4])
+    assert len(world.writers) == 1, "it is not restored"
+    assert world.writers[0].is_closed
 
 
 async def test_what_a_stop_has_ended_is_not_told_as_cut_off_by_a_rebalance() -> None:
