@@ -39,6 +39,7 @@ async def _ask(client: httpx.AsyncClient, url: str) -> ProcessStatus:
         sockets=_count(metrics.get("bridge_genesys_sockets")),
         subscriptions=_count(metrics.get("bridge_ingress_subscriptions")),
         is_kmp_down=_flag(metrics.get("bridge_kmp_down")),
+        is_breaker_tripped=_flag(metrics.get("bridge_breaker_tripped")),
     )
 
 

@@ -210,6 +210,7 @@ def _process(one: "ProcessStatus") -> "RenderableType":
         "sockets": one.sockets,
         "subscriptions": one.subscriptions,
         "KMP": None if one.is_kmp_down is None else ("down" if one.is_kmp_down else "well"),
+        "breaker": None if one.is_breaker_tripped is None else ("tripped" if one.is_breaker_tripped else "well"),
     }
     said = "".join(f", {name} {value}" for name, value in told.items() if value is not None)
     faults = "".join(f"\n  {fault}" for fault in one.faults)

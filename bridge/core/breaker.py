@@ -11,8 +11,8 @@ class Breaker:
     """What the exports of a process learn from one another's failures. Times are monotonic seconds.
 
     A failure may ask for a rest (`Retry-After`): it holds for all. From the fifth export in a row that failed, each
-    failure brings a rest of its own, growing with full jitter. After a rest, and until the next good answer, the
-    breaker stays tripped: only one post may be under way.
+    failure brings a rest of its own, growing with full jitter. The breaker is tripped during a rest, and after it until
+    the next good answer: only one post may then be under way.
     """
 
     def __init__(self, *, first_s: float, cap_s: float) -> None:
@@ -22,12 +22,16 @@ class Breaker:
         self._failing_since_s: float | None = None
         self._rest_until_s = 0.0
         self._rests = 0
-        self.is_tripped = False
+        self._is_doubtful = False
         self.cause = ""
 
     def rest_s(self, now_s: float) -> float:
         """For how long no post may go out; 0 when it may."""
         return max(0.0, self._rest_until_s - now_s)
+
+    def is_tripped(self, now_s: float) -> bool:
+        """True while posts rest, or go one at a time."""
+        return self._is_doubtful or now_s < self._rest_until_s
 
     def failing_for_s(self, now_s: float) -> float:
         """How long there has been no good answer to anything, since the first failure; 0 while all is well."""
@@ -38,7 +42,7 @@ class Breaker:
         self._failing.clear()
         self._failing_since_s = None
         self._rests = 0
-        self.is_tripped = False
+        self._is_doubtful = False
 
     def failed(self, export_id: str, *, cause: str, asked_s: float | None, now_s: float, chance: float) -> None:
         """A post failed in a way that any other would have; `asked_s` is the delay that the KMP asked for."""
@@ -55,5 +59,5 @@ class Breaker:
             self._rest(full_jitter_s(self._rests, first_s=self._first_s, cap_s=self._cap_s, chance=chance), now_s=now_s)
 
     def _rest(self, rest_s: float, *, now_s: float) -> None:
-        self.is_tripped = True
+        self._is_doubtful = True
         self._rest_until_s = max(self._rest_until_s, now_s + rest_s)

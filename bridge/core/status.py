@@ -74,6 +74,7 @@ class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     sockets: int | None = None
     subscriptions: int | None = None
     is_kmp_down: bool | None = None
+    is_breaker_tripped: bool | None = None
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -8,6 +8,8 @@ from typing import assert_never
 
 from bridge.core.breaker import Breaker
 from bridge.core.events.exporter import (
+    BreakerReset,
+    BreakerTripped,
     ExportCut,
     ExportDelivered,
     ExportPosted,
@@ -65,6 +67,7 @@ class Outlet:
         self._moved_at_s = monotonic()
         self._idle_since_s = monotonic()
         self._is_told_down = False
+        self._told_tripped_at_s: float | None = None
 
     async def post(self, export: Export, *, attempt: int) -> Verdict:
         """Posts once, as soon as there is a slot and the KMP is not resting, and returns the verdict.
@@ -73,10 +76,10 @@ class Outlet:
         may post either, so only `max_in_flight` tasks wake up when the KMP is back, and not every waiting export.
         """
         async with self._slot(export.record.partition):
-            if self._breaker.is_tripped or self._breaker.rest_s(self._monotonic()) > 0:
+            if self._breaker.is_tripped(self._monotonic()):
                 async with self._alone:
                     await self._rest()
-                    if self._breaker.is_tripped:
+                    if self._breaker.is_tripped(self._monotonic()):
                         return await self._ask(export, attempt=attempt)
             return await self._ask(export, attempt=attempt)
 
@@ -95,7 +98,7 @@ class Outlet:
         does not wait for others if none of them gets on.
         """
         now_s = self._monotonic()
-        is_down = self._waiting > 0 and (self._breaker.is_tripped or self._breaker.rest_s(now_s) > 0)
+        is_down = self._waiting > 0 and self._breaker.is_tripped(now_s)
         is_queued = self._queued[number] > 0 and now_s - self._moved_at_s < _DOWN_AFTER_S
         return self._retrying[number] > 0 or is_queued or is_down
 
@@ -105,6 +108,8 @@ class Outlet:
         if self._waiting == 0 and self._monotonic() - self._idle_since_s >= _DOWN_AFTER_S:
             self._breaker.answered()  # What was learned before is too old to judge a KMP by.
         self._waiting += 1
+        if self._waiting == 1:
+            self._tell_breaker()
         try:
             yield
         finally:
@@ -112,6 +117,7 @@ class Outlet:
             if self._waiting == 0:
                 self._idle_since_s = self._monotonic()
                 self._forget_that_it_is_down()
+                self._tell_breaker()
 
     def condition(self) -> Condition:
         """What `/readyz` says of the KMP: unready while something is to be posted and nothing got through for 30 s."""
@@ -153,6 +159,7 @@ class Outlet:
         verdict = judge(answer, self._policy, attempt=attempt, now_ms=self._clock(), chance=self._chance())
         self._tell(export, verdict, answer, attempt=attempt, took_s=self._monotonic() - started_s)
         self._learn(export, verdict)
+        self._tell_breaker()
         return verdict
 
     def _learn(self, export: Export, verdict: Verdict) -> None:
@@ -176,6 +183,18 @@ class Outlet:
         if self._is_told_down:
             self._is_told_down = False
             self._emit(KmpUnasked(failed_for_s=self._breaker.failing_for_s(self._monotonic())))
+
+    def _tell_breaker(self) -> None:
+        """Tells the breaker's turns. With nothing to post it is told as reset: nobody here would learn when it is."""
+        now_s, told_at_s = self._monotonic(), self._told_tripped_at_s
+        is_tripped = self._waiting > 0 and self._breaker.is_tripped(now_s)
+        if is_tripped and told_at_s is None:
+            self._told_tripped_at_s = now_s
+            self._emit(BreakerTripped(cause=self._breaker.cause, rest_s=self._breaker.rest_s(now_s)))
+        elif not is_tripped and told_at_s is not None:
+            self._told_tripped_at_s = None
+            reason = "answered" if self._waiting > 0 else "unasked"
+            self._emit(BreakerReset(reason=reason, tripped_for_s=now_s - told_at_s))
 
     def _tell(self, export: Export, verdict: Verdict, answer: Answer, *, attempt: int, took_s: float) -> None:
         export_id, in_flight = export.export_id, len(self.posting)

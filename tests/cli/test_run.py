@@ -61,6 +61,7 @@ async def test_a_worker_s_gauges_are_there_before_anything_has_happened(bootstra
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
             metrics = (await client.get("/metrics")).text
         assert "bridge_kmp_down 0.0" in metrics
+        assert "bridge_breaker_tripped 0.0" in metrics
         assert "bridge_valve_closed" not in metrics
         await _until(events, "process_started")
         process.send_signal(signal.SIGTERM)

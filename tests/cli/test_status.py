@@ -2,6 +2,7 @@
 
 import signal
 
+import msgspec
 import orjson
 import pytest
 from rich.console import Console
@@ -81,15 +82,31 @@ def test_dead_letters_stand_there_and_that_there_are_more() -> None:
 
 
 def test_processes_say_what_they_know() -> None:
-    well = ProcessStatus(
-        url="http://a", is_ready=True, faults=[], is_valve_closed=False, sockets=1, subscriptions=3, is_kmp_down=False
+    ingress = ProcessStatus(
+        url="http://a", is_ready=False, faults=["genesys: no socket"], is_valve_closed=True, sockets=0, subscriptions=3
     )
-    ill = ProcessStatus(
-        url="http://b", is_ready=False, faults=["genesys: no socket"], is_valve_closed=True, is_kmp_down=True
+    all_well = ProcessStatus(
+        url="http://b",
+        is_ready=True,
+        faults=[],
+        is_valve_closed=False,
+        sockets=1,
+        subscriptions=3,
+        is_kmp_down=False,
+        is_breaker_tripped=False,
     )
-    shown = _shown(_status(processes=[well, ill]))
-    assert "http://a: ready, valve open, sockets 1, subscriptions 3, KMP well" in shown
-    assert "http://b: not ready, valve closed, KMP down\n  genesys: no socket" in shown
+    shown = _shown(_status(processes=[ingress, all_well]))
+    assert "http://a: not ready, valve closed, sockets 0, subscriptions 3\n  genesys: no socket" in shown
+    assert "http://b: ready, valve open, sockets 1, subscriptions 3, KMP well, breaker well" in shown
+
+
+def test_a_breaker_that_has_tripped_stands_there_before_the_kmp_is_called_down() -> None:
+    soon = ProcessStatus(url="http://a", is_ready=True, faults=[], is_kmp_down=False, is_breaker_tripped=True)
+    later = ProcessStatus(url="http://b", is_ready=False, faults=["kmp: no"], is_kmp_down=True, is_breaker_tripped=True)
+    shown = _shown(_status(processes=[soon, later]))
+    assert "http://a: ready, KMP well, breaker tripped" in shown
+    assert "http://b: not ready, KMP down, breaker tripped\n  kmp: no" in shown
+    assert orjson.loads(msgspec.json.encode(soon))["isBreakerTripped"] is True
 
 
 @pytest.mark.broker

@@ -13,14 +13,14 @@ def _fail(breaker: Breaker, *export_ids: str, now_s: float = 100, asked_s: float
 def test_a_few_failures_hold_up_nobody() -> None:
     breaker = _breaker()
     _fail(breaker, "a", "b", "c", "d")
-    assert not breaker.is_tripped
+    assert not breaker.is_tripped(100)
     assert breaker.rest_s(100) == 0
 
 
 def test_the_fifth_export_that_fails_in_a_row_trips_it() -> None:
     breaker = _breaker()
     _fail(breaker, "a", "b", "c", "d", "e")
-    assert breaker.is_tripped
+    assert breaker.is_tripped(100)
     assert breaker.rest_s(100) == 2
     assert breaker.rest_s(103) == 0
 
@@ -28,13 +28,13 @@ def test_the_fifth_export_that_fails_in_a_row_trips_it() -> None:
 def test_one_export_that_always_fails_does_not_trip_it() -> None:
     breaker = _breaker()
     _fail(breaker, *"aaaaaaaaaaaa")
-    assert not breaker.is_tripped
+    assert not breaker.is_tripped(100)
 
 
 def test_a_rest_that_is_asked_for_holds_for_all_at_once() -> None:
     breaker = _breaker()
     _fail(breaker, "a", asked_s=7)
-    assert breaker.is_tripped
+    assert breaker.is_tripped(100)
     assert breaker.rest_s(100) == 7
 
 
@@ -68,10 +68,19 @@ def test_a_good_answer_begins_anew_but_keeps_a_rest_that_was_asked_for() -> None
     _fail(breaker, "a", "b", "c", "d", "e")
     _fail(breaker, "f", asked_s=9)
     breaker.answered()
-    assert not breaker.is_tripped
     assert breaker.rest_s(100) == 9
+    assert breaker.is_tripped(108.9)
+    assert not breaker.is_tripped(109)
     _fail(breaker, "a", "b", "c", "d", now_s=110)
-    assert not breaker.is_tripped
+    assert not breaker.is_tripped(110)
+
+
+def test_after_a_rest_it_stays_tripped_until_a_good_answer() -> None:
+    breaker = _breaker()
+    _fail(breaker, "a", asked_s=7)
+    assert breaker.is_tripped(200)
+    breaker.answered()
+    assert not breaker.is_tripped(200)
 
 
 def test_tells_for_how_long_nothing_got_through_and_why() -> None:

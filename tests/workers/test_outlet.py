@@ -3,6 +3,8 @@ import asyncio
 import pytest
 
 from bridge.core.events.exporter import (
+    BreakerReset,
+    BreakerTripped,
     ExportCut,
     ExportDelivered,
     ExportPosted,
@@ -272,6 +274,58 @@ async def test_tells_once_that_the_kmp_is_down_and_once_that_it_is_back() -> Non
     await made.outlet.post(_export("b"), attempt=1)
     assert made.told(KmpDown) == [KmpDown(cause="503", failing_for_s=30.0)]
     assert made.told(KmpBack) == [KmpBack(failed_for_s=35.0)]
+
+
+async def test_tells_once_that_the_breaker_trips_and_once_that_it_is_reset() -> None:
+    made = _Set()
+    made.time.is_flowing = True
+    with made.outlet.waiting():
+        await made.fail(*"abcd")
+        assert made.told(BreakerTripped) == []
+        await made.fail(*"ef")
+        await made.outlet.post(_export("a"), attempt=2)
+        await made.outlet.post(_export("b"), attempt=2)
+    assert made.told(BreakerTripped) == [BreakerTripped(cause="503", rest_s=2.0)]
+    assert made.told(BreakerReset) == [BreakerReset(reason="answered", tripped_for_s=6.0)]
+    assert made.told(KmpDown) == [], "half a minute is not over: the breaker is told before"
+
+
+async def test_a_breaker_is_told_as_reset_only_when_the_rest_that_was_asked_for_is_over() -> None:
+    """A good answer to a post that was under way does not end it: exports go on waiting."""
+    made = _Set()
+    made.kmp.is_held = True
+    async with asyncio.TaskGroup() as tasks:
+        with made.outlet.waiting():
+            for name in "ab":
+                tasks.create_task(made.outlet.post(_export(name), attempt=1))
+            await made.kmp.until_open(2)
+            made.kmp.waiting[0].answer.set_result(Answered(status=429, retry_after="60"))
+            await made.kmp.until_open(1)
+            await made.kmp.let_go()
+            resting = tasks.create_task(made.outlet.post(_export("c"), attempt=1))
+            await made.time.until_sleeping()
+            assert made.told(BreakerTripped) == [BreakerTripped(cause="429", rest_s=60.0)]
+            assert made.told(BreakerReset) == []
+            made.time.advance(60)
+            await resting
+            assert made.told(BreakerReset) == [BreakerReset(reason="answered", tripped_for_s=60.0)]
+
+
+async def test_a_tripped_breaker_is_told_only_while_something_is_left_to_post() -> None:
+    """A rebalance may take all exports, and bring them back before the breaker is forgotten."""
+    made = _Set()
+    with made.outlet.waiting():
+        await made.fail("a", retry_after="20")
+    assert made.told(BreakerReset) == [BreakerReset(reason="unasked", tripped_for_s=0.0)]
+    made.time.advance(5)
+    with made.outlet.waiting():
+        assert made.told(BreakerTripped) == [
+            BreakerTripped(cause="503", rest_s=20.0),
+            BreakerTripped(cause="503", rest_s=15.0),
+        ]
+    made.time.advance(7200)
+    with made.outlet.waiting():
+        assert len(made.told(BreakerTripped)) == 2, "what was learned two hours ago says nothing of this KMP"
 
 
 @pytest.mark.parametrize("kind", [ExportDelivered, ExportRefused, ExportRetried])

@@ -15,6 +15,10 @@ _DOWN, _UP = (
     Gauge("bridge_kmp_down", "1 while the KMP gives no good answer", fixed=fixed, zero_in="exporter")
     for fixed in (1, 0)
 )
+_TRIPPED, _RESET = (
+    Gauge("bridge_breaker_tripped", "1 while POSTs rest, or go one at a time", fixed=fixed, zero_in="exporter")
+    for fixed in (1, 0)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +105,27 @@ class ExportUnusable(Event):
     reason: str
     partition: int
     offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerTripped(Event):
+    """The KMP asked for a rest, or five exports in a row failed: POSTs rest, then go singly until it is well."""
+
+    level: ClassVar[Level] = "warning"
+    metrics: ClassVar[tuple[Metric, ...]] = (_TRIPPED,)
+
+    cause: str
+    rest_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerReset(Event):
+    """POSTs go side by side again (`reason` is answered), or nothing is left to post here (unasked)."""
+
+    metrics: ClassVar[tuple[Metric, ...]] = (_RESET,)
+
+    reason: str
+    tripped_for_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
