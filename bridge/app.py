@@ -11,6 +11,7 @@ from typing import TypeVar
 from prometheus_client import CollectorRegistry
 
 from bridge.adapters import http
+from bridge.adapters.event_loop import LoopWatch
 from bridge.adapters.genesys.rest import open_rest
 from bridge.adapters.kafka import topics as kafka_topics
 from bridge.adapters.kafka.clients import Clients
@@ -168,9 +169,11 @@ class App:
             async with asyncio.TaskGroup() as tasks:
                 running = {part.name: tasks.create_task(self._run_part(part), name=part.name) for part in self._parts}
                 stop = tasks.create_task(self._stop(running))
-                looking = tasks.create_task(oldest_letters.run())
+                looks = (oldest_letters.run(), LoopWatch(emit=self._emit).run())
+                looking = [tasks.create_task(look) for look in looks]
                 await asyncio.wait(running.values())
-                looking.cancel()
+                for task in looking:
+                    task.cancel()
                 exit_code = await stop if self._stopping.is_set() else EXIT_DRAINED
                 stop.cancel()
         except asyncio.CancelledError:

@@ -78,7 +78,9 @@ async def test_runs_until_a_signal_and_drains(bootstrap_servers: str, prefix: st
         assert (await _until(events, "process_started"))["workers"] == ["ranker", "tally"]
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
             assert (await client.get("/livez")).status_code == 200
-            assert "bridge_process_up 1.0" in (await client.get("/metrics")).text
+            metrics = (await client.get("/metrics")).text
+            assert "bridge_process_up 1.0" in metrics
+            assert "bridge_event_loop_lag_seconds" in metrics
         process.send_signal(number)
         assert (await _until(events, "drain_started"))["signal"] == number.name
         assert (await _until(events, "process_stopped"))["exit_code"] == 0

@@ -138,6 +138,7 @@ async def test_a_worker_whose_loop_stood_still_for_longer_than_its_session_goes_
         await traffic.until_posts(50)
         before = len(hops.events)
         hops.hold_up_its_loop()
+        await hops.until("stood_still", after=before)
         await hops.until("numbers_assigned", count=len(HOPS), owned=PARTITIONS, after=before)
         await traffic.until_posts(50)
         await traffic.end()

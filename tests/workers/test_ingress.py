@@ -568,7 +568,7 @@ async def test_a_gap_begins_with_the_pause_where_the_socket_broke_behind_a_backl
     assert [(event.cause, event.paused_s) for event in stage.told(told.PauseProlonged)] == [("valve", 10.0)]
 
 
-async def test_a_process_that_stood_still_says_so_and_its_gap_begins_there() -> None:
+async def test_the_gap_of_a_process_that_stood_still_begins_where_frames_began_to_wait() -> None:
     async with Stage() as stage:
         await stage.carry("i")
         await stage.time.advance(1)
@@ -580,7 +580,7 @@ async def test_a_process_that_stood_still_says_so_and_its_gap_begins_there() -> 
         await stage.until(lambda: len(stage.audits("reception_gap")) == 1)
         (gap,) = stage.audits("reception_gap")
         assert (gap["from"], gap["to"]) == ("2026-01-05T10:00:01.250Z", "2026-01-05T10:00:31.250Z")
-    assert [event.stood_s for event in stage.told(told.StoodStill)] == [29.75]
+    assert [event.waited_s for event in stage.told(told.FramesWaited)] == [29.75]
 
 
 async def test_a_lost_connection_is_a_gap_from_the_last_frame_to_the_next_subscription() -> None:

@@ -205,13 +205,13 @@ class FramesShed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoodStill(Event):
-    """The process did nothing for a while (frozen, or starved of CPU): frames waited in the kernel meanwhile."""
+class FramesWaited(Event):
+    """Frames waited in the kernel while the process stood still: a gap that opens now may begin there."""
 
-    level: ClassVar[Level] = "warning"
-    metrics: ClassVar = (Histogram("bridge_ingress_standstill_seconds", "How long", value="stood_s"),)
+    level: ClassVar[Level] = "debug"
+    metrics: ClassVar = (Histogram("bridge_ingress_standstill_seconds", "How long", value="waited_s"),)
 
-    stood_s: float
+    waited_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

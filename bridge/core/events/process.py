@@ -1,4 +1,4 @@
-"""What happens to the process as a whole: its start, its HTTP port, its stop."""
+"""What happens to the process as a whole: its start, its HTTP port, its event loop, its stop."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -35,6 +35,31 @@ class StartDelayed(Event):
     what: str
     reason: str
     again_in_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatenessMeasured(Event):
+    """The event loop was looked at: it came so late to it."""
+
+    level: ClassVar[Level] = "debug"
+    metrics: ClassVar = (
+        Gauge("bridge_event_loop_lag_seconds", "How late the event loop came to the latest look", value="late_s"),
+    )
+
+    late_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoodStill(Event):
+    """The process did nothing for a second or more: frozen, starved of CPU, or kept by work that does not let go.
+
+    While it stands still there are no heartbeats: beyond `kafka.session_timeout_ms` its partitions are others'.
+    """
+
+    level: ClassVar[Level] = "warning"
+    metrics: ClassVar = (Counter("bridge_standstills", "Times that the process did nothing for a second or more"),)
+
+    stood_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
