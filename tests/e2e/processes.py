@@ -62,6 +62,10 @@ class Bridge:
         """Its event loop does nothing for a while; for `module="tests.e2e.faulty_bridge"`."""
         self._process.send_signal(signal.SIGUSR1)
 
+    def freeze_at_its_step(self) -> None:
+        """It freezes inside its next transaction, where `TEST_FREEZES_AT` says; for the same module."""
+        self._process.send_signal(signal.SIGUSR1)
+
     def stop(self) -> None:
         """Asks for an orderly end."""
         self._process.send_signal(signal.SIGTERM)
