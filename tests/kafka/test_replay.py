@@ -23,11 +23,12 @@ from bridge.core.events.dead_letters import BudgetSpent, DeadLettersWritten, Old
 from bridge.core.events.subscriptions import SubscriptionsStarted
 from bridge.core.letters import Place, Selection, letter_of
 from bridge.core.partitions import partition_of
-from bridge.core.records import NewRecord, Record, StoredRecord, header_of
+from bridge.core.records import Header, NewRecord, Record, StoredRecord, header_of, source_of
 from bridge.core.replay import note_of, replayed_in
 from bridge.simulator.genesys import GenesysSimulator
 from bridge.simulator.kmp import KmpSimulator
-from bridge.simulator.script import Answer
+from bridge.simulator.script import Answer, SendFrame
+from bridge.workers.ingress import Options as IngressOptions
 from tests.kafka.cluster import Cluster
 from tests.kafka.working import Told, genesys_options, kmp_options, working
 
@@ -38,13 +39,13 @@ HOME = partition_of(b"i-1", 2)
 AWAY = 1 - HOME
 
 
-def replaying(cluster: Cluster) -> Replay:
-    return Replay(cluster.clients, cluster.topics, max_frame_bytes=MAX_FRAME_BYTES, clock=lambda: 0)
+def replaying(cluster: Cluster, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Replay:
+    return Replay(cluster.clients, cluster.topics, max_frame_bytes=max_frame_bytes, clock=lambda: 0)
 
 
-async def replay(cluster: Cluster, topic: str, **order: Any) -> Outcome:
+async def replay(cluster: Cluster, topic: str, *, max_frame_bytes: int = MAX_FRAME_BYTES, **order: Any) -> Outcome:
     async with asyncio.timeout(60):
-        return await replaying(cluster).run(Order(topics=[topic], **order))
+        return await replaying(cluster, max_frame_bytes=max_frame_bytes).run(Order(topics=[topic], **order))
 
 
 async def write(cluster: Cluster, *records: NewRecord) -> None:
@@ -65,10 +66,11 @@ def letter_for(
     dlq_class: str,
     partition: int = HOME,
     key: bytes = b"i-1",
+    headers: tuple[Header, ...] = (("custom", b"\xfe"),),
 ) -> NewRecord:
     """A dead letter that an older release might have written of a record that can be used now."""
     source = StoredRecord(
-        topic=origin, partition=partition, offset=7, timestamp=5, key=key, value=value, headers=(("custom", b"\xfe"),)
+        topic=origin, partition=partition, offset=7, timestamp=5, key=key, value=value, headers=headers
     )
     letter = dead_letter(source, topic=topic, worker="an older one", dlq_class=dlq_class, reason="r", stage="s")
     return msgspec.structs.replace(letter, partition=partition)
@@ -82,13 +84,24 @@ async def values_on(cluster: Cluster, topic: str) -> list[bytes | None]:
     return sorted((record.value for record in await cluster.read(topic)), key=str)
 
 
-def raw(serial: int) -> bytes:
-    suggestions = [{"id": f"s-{serial}", "confidence": 0.9, "relevanceScore": 0.5}]
+def raw(serial: int, **more: str) -> bytes:
+    suggestions = [{"id": f"s-{serial}", "confidence": 0.9, "relevanceScore": 0.5} | more]
     return msgspec.json.encode({"interactionId": "i-1", "suggestions": suggestions})
 
 
 def click(click_id: str) -> bytes:
     body = {"interactionId": "i-1", "suggestionId": "s-1", "articleId": "a-1", "clickId": click_id}
+    return msgspec.json.encode(body)
+
+
+def export() -> bytes:
+    body = {
+        "type": "agent_assist_sync",
+        "interactionId": "i-1",
+        "acceptedArticleId": "a-1",
+        "acceptanceRate": 0.5,
+        "exportedAt": "2026-01-05T10:00:03.000Z",
+    }
     return msgspec.json.encode(body)
 
 
@@ -109,14 +122,10 @@ async def test_a_raw_record_comes_back_byte_for_byte_and_is_ranked(cluster: Clus
     assert header_of(ranked, "x-source") == f"{topics.raw_suggestions}/{HOME}/{back.offset}".encode()
 
 
-@pytest.mark.parametrize("dlq_class", ["decode", "schema", "oversize", "key-mismatch", "misplaced"])
+@pytest.mark.parametrize("dlq_class", ["decode", "schema", "oversize", "key-mismatch"])
 async def test_a_click_comes_back_and_is_counted_and_exported(cluster: Cluster, dlq_class: str) -> None:
-    """One that was set aside as misplaced goes to the partition of its key, where it is counted."""
     topics = cluster.topics
-    partition = AWAY if dlq_class == "misplaced" else HOME
-    dead = letter_for(
-        cluster, topics.dlq_clicks, topics.suggestion_clicks, click("c-1"), dlq_class=dlq_class, partition=partition
-    )
+    dead = letter_for(cluster, topics.dlq_clicks, topics.suggestion_clicks, click("c-1"), dlq_class=dlq_class)
     await write(cluster, dead)
     async with working(cluster, "tally"):
         await replay(cluster, topics.dlq_clicks)
@@ -142,17 +151,24 @@ async def test_a_refused_export_is_posted_again_under_the_same_key(cluster: Clus
     assert len(await letters_on(cluster, topics.dlq_exports)) == 1
 
 
-async def test_an_expired_export_goes_to_the_exports_again(cluster: Cluster) -> None:
-    topics = cluster.topics
-    dead = letter_for(cluster, topics.dlq_exports, topics.acceptance_exports, b'{"a":1}', dlq_class="expired")
+async def test_an_expired_export_is_posted_under_its_key(cluster: Cluster) -> None:
+    """The class is reserved: no worker writes it yet."""
+    topics, body = cluster.topics, export()
+    dead = letter_for(
+        cluster, topics.dlq_exports, topics.acceptance_exports, body, dlq_class="expired", headers=(("ce_id", b"e-1"),)
+    )
     await write(cluster, dead)
-    await replay(cluster, topics.dlq_exports)
-    assert await values_on(cluster, topics.acceptance_exports) == [b'{"a":1}']
+    async with KmpSimulator() as kmp, working(cluster, "exporter", kmp=kmp_options(kmp)):
+        await replay(cluster, topics.dlq_exports)
+        await kmp.until(lambda: len(kmp.posts) == 1, timeout_s=30)
+    (post,) = kmp.posts
+    assert (post.status, post.key, post.body) == (200, "e-1", body)
+    assert await values_on(cluster, topics.acceptance_exports) == [body]
 
 
 @pytest.mark.parametrize(
     ("dlq_class", "value"),
-    [("decode", raw(1)), ("schema", raw(1)), ("oversize", raw(1)), ("inflate", gzip.compress(raw(1)))],
+    [("decode", raw(1)), ("schema", raw(1)), ("inflate", gzip.compress(raw(1)))],
 )
 async def test_a_frame_goes_through_the_decoder_again_and_is_ranked(
     cluster: Cluster, dlq_class: str, value: bytes
@@ -168,6 +184,32 @@ async def test_a_frame_goes_through_the_decoder_again_and_is_ranked(
     (back,) = await cluster.read(topics.raw_suggestions)
     assert (back.partition, back.key, back.value) == (HOME, b"i-1", raw(1))
     assert msgspec.json.decode(ranked.value or b"")["timestamp"] == "1970-01-01T00:00:01.000Z"
+
+
+async def test_of_frames_beyond_a_bound_that_is_raised_what_was_kept_whole_comes_back(cluster: Cluster) -> None:
+    """Ingress keeps gzip as it came, whatever it would grow to; of a frame that is too large itself, a part."""
+    topics, frame = cluster.topics, raw(1, title="x" * 2_000)
+    narrow = IngressOptions(interactions=("i-1",), max_frame_bytes=1_024)
+    script = [
+        SendFrame(name="inflate", body_binary=gzip.compress(frame)),
+        SendFrame(name="oversize", body=frame.decode()),
+    ]
+    async with (
+        GenesysSimulator(frames_per_s=0, script=script) as genesys,
+        working(cluster, "ingress", genesys=genesys_options(genesys), ingress=narrow) as ingress,
+    ):
+        for dlq_class in ("inflate", "oversize"):
+            await ingress.until(DeadLettersWritten, lambda told, of=dlq_class: told.class_ == of)  # type: ignore[misc]
+    before = await replay(cluster, topics.dlq_ingress, max_frame_bytes=narrow.max_frame_bytes)
+    after = await replay(cluster, topics.dlq_ingress)
+    cut = "it was cut, because it had no room on the topic"
+    assert (before.sent.total(), before.left.total(), before.left[topics.dlq_ingress, cut]) == (0, 2, 1)
+    assert after.sent == {(topics.dlq_ingress, "inflate", topics.raw_suggestions): 1}
+    assert after.left == {(topics.dlq_ingress, cut): 1}
+    (back,) = await cluster.read(topics.raw_suggestions)
+    (whole,) = [one for one in await letters_on(cluster, topics.dlq_ingress) if letter_of(one).dlq_class == "inflate"]
+    assert (back.partition, back.key, back.value) == (HOME, b"i-1", frame)
+    assert header_of(back, "x-source") == source_of(whole).encode()
 
 
 async def test_a_misplaced_subscription_goes_to_its_own_partition_and_is_subscribed(cluster: Cluster) -> None:
