@@ -1,12 +1,15 @@
 """`bridge verify`."""
 
+import io
+import re
 import time
 
 import orjson
 import pytest
 from rich.console import Console
 
-from bridge.cli.verify import print_report
+from bridge.adapters.kafka.verify import Progress
+from bridge.cli.verify import _progress, print_report
 from bridge.core.topics import Options, topics_of
 from bridge.core.verify_findings import Report
 from tests.cli.processes import bridge
@@ -36,10 +39,11 @@ def _report(*, loses: int = 0, repeats: bool = False) -> Report:
 
 def test_a_good_day_is_told() -> None:
     printed = _printed(_report())
-    assert (
-        printed.endswith("12 records in 0.5 s (24 a second)\nThe books balance.\n") or "The books balance." in printed
-    )
-    assert "✗" not in printed
+    *lines, count, verdict = printed.splitlines()
+    # Three frames, of each a list and its audit event, and the acceptance of them all.
+    assert count == "10 records in 0.5 s (20 a second)"
+    assert verdict == "The books balance."
+    assert not any("✗" in line for line in lines)
 
 
 def test_offenders_are_named_with_what_is_wrong() -> None:
@@ -52,6 +56,16 @@ def test_offenders_are_named_with_what_is_wrong() -> None:
 
 def test_what_is_worth_knowing_is_told() -> None:
     assert "2 raw records came twice within 30 s" in _printed(_report(repeats=True))
+
+
+@pytest.mark.parametrize("is_terminal", [True, False], ids=["terminal", "pipe"])
+def test_how_far_it_has_come_is_drawn_on_a_terminal_and_nowhere_else(is_terminal: bool) -> None:
+    drawn = io.StringIO()
+    with _progress(Console(file=drawn, width=100, force_terminal=is_terminal, color_system=None)) as told:
+        told(Progress(done=3, total=12, number=4))
+    bar = re.search(r"number 4 ━+ +3/12 ", drawn.getvalue())
+    assert (bar is not None) == is_terminal
+    assert is_terminal or drawn.getvalue() == ""
 
 
 @pytest.mark.parametrize(
