@@ -49,10 +49,13 @@ async def test_a_broker_that_is_restarted_under_load_loses_and_doubles_nothing(
         assert [event for event in bridge.events if "never retrieved" in event["event"]] == []
 
 
-async def test_a_coordinator_that_is_away_for_twenty_seconds_is_waited_for_and_nothing_is_lost_or_doubled(
+async def test_a_broker_that_is_silent_for_twenty_seconds_is_waited_for_and_nothing_is_lost_or_doubled(
     broker: KafkaBroker, prefix: str
 ) -> None:
-    """Longer than sessions and transactions last. It is silent, as behind a broken switch, not closed."""
+    """Longer than sessions and transactions last. The only broker stands still, as behind a broken switch, not closed.
+
+    A coordinator that is silent beside brokers that answer: `test_three_brokers`.
+    """
     async with world(broker.bootstrap_servers, prefix, partitions=PARTITIONS, frames_per_s=200) as around:
         environment = around.environment | {"BRIDGE_KAFKA__STUCK_AFTER_S": "16"}
         async with running("run", "all", **environment) as bridge:
