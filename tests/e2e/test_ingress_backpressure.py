@@ -165,6 +165,8 @@ async def test_block_waits_for_another_teams_reader_and_no_frame_is_missed(boots
         await _open_again(one, prefix)
         await one.end()
     assert len(await one.raw()) == len(one.genesys.sent)
+    line = await frames_line(one.cluster, one.genesys)
+    assert line.ok, line
 
 
 async def test_write_goes_on_behind_a_closed_valve_and_no_frame_is_missed(bootstrap_servers: str, prefix: str) -> None:
@@ -183,6 +185,8 @@ async def test_write_goes_on_behind_a_closed_valve_and_no_frame_is_missed(bootst
         assert one.ingress.all(ValveOpened) == []
         await one.end()
     assert len(await one.raw()) == len(one.genesys.sent)
+    line = await frames_line(one.cluster, one.genesys)
+    assert line.ok, line
 
 
 async def test_shed_holds_the_newest_lists_behind_a_closed_valve_and_tells_the_rest(

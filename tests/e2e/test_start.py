@@ -1,4 +1,7 @@
-"""Starts that cannot be: one line that says what to do, the exit code that says whose it is, never a traceback."""
+"""Starts that cannot be: one line that says what to do, the exit code that says whose it is, never a traceback.
+
+A worker that has not started has written nothing, so there are no books to look at but where one did start.
+"""
 
 import pytest
 
@@ -7,6 +10,7 @@ from bridge.simulator.script import Answer
 from tests.cli.processes import Ended, bridge_beside
 from tests.e2e.processes import environment_of, genesys_environment, running, stop_all
 from tests.kafka.cluster import Cluster
+from tests.kafka.stream import assert_verified
 
 pytestmark = pytest.mark.e2e
 
@@ -101,6 +105,7 @@ async def test_a_genesys_that_says_when_to_ask_again_is_waited_for(bootstrap_ser
             assert delayed["again_in_s"] >= 11
             await ingress.until("process_started")
             await stop_all(ingress)
+    await assert_verified(cluster, is_done=False)
 
 
 @pytest.mark.broker

@@ -4,7 +4,7 @@ import pytest
 
 from tests.e2e.processes import environment_of, running
 from tests.kafka.cluster import Cluster
-from tests.kafka.stream import streaming
+from tests.kafka.stream import assert_verified, streaming
 
 pytestmark = [pytest.mark.broker, pytest.mark.e2e, pytest.mark.faults]
 
@@ -27,3 +27,5 @@ async def test_a_worker_that_is_stuck_in_spite_of_a_new_consumer_is_told_dead(
         await ranker.until("consumer_rebuilt")
         await ranker.until_dead()
         assert ranker.told("batch_ranked") == []
+    # All of it is still open.
+    await assert_verified(cluster, is_done=False)
