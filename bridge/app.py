@@ -255,7 +255,7 @@ def _remedy_of(problems: Sequence[str]) -> str:
     """What to do about topics that do not fit: `apply` makes what is missing, and never changes a number."""
     if any("does not exist" in problem for problem in problems):
         return "run `bridge topics apply`"
-    return "set topics.partitions to what the topics have"
+    return "set topics.partitions to what all the topics have; where one has gained some, see docs/deploying.md"
 
 
 def _kind_of(error: BaseException) -> str:
