@@ -120,7 +120,7 @@ class App:
             remedy="check that the brokers run, and kafka.bootstrap_servers, security_protocol, sasl_… and ssl_…",
         )
         if problems:
-            raise WrongSetupError("\n".join(problems), remedy=_remedy_of(problems))
+            raise WrongSetupError("\n".join(problems), remedy=kafka_topics.remedy_of(problems))
         if "ingress" in self._workers:
             await self._until_answered(
                 self._check_genesys,
@@ -249,13 +249,6 @@ def mendable_in(errors: BaseExceptionGroup) -> StartError | UnavailableError | N
         if isinstance(error, BaseExceptionGroup) and (found := mendable_in(error)) is not None:
             return found
     return None
-
-
-def _remedy_of(problems: Sequence[str]) -> str:
-    """What to do about topics that do not fit: `apply` makes what is missing, and never changes a number."""
-    if any("does not exist" in problem for problem in problems):
-        return "run `bridge topics apply`"
-    return "set topics.partitions to what all the topics have; where one has gained some, see docs/deploying.md"
 
 
 def _kind_of(error: BaseException) -> str:

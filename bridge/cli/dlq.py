@@ -215,7 +215,7 @@ async def _replay(settings: "Settings", order: "Order") -> "Outcome":
     clients, topics = Clients(settings.kafka), _topics(settings)
     problems = await kafka_topics.check(clients, topics)
     if problems:
-        raise WrongSetupError("; ".join(problems), remedy="run `bridge topics apply`")
+        raise WrongSetupError("; ".join(problems), remedy=kafka_topics.remedy_of(problems))
     replaying = Replay(clients, topics, max_frame_bytes=settings.ingress.max_frame_bytes, clock=_now_ms)
     return await replaying.run(order)
 

@@ -191,7 +191,7 @@ async def open_status(clients: Clients, topics: Topics) -> AsyncIterator[KafkaSt
     """A status over open connections. Raises UnavailableError, or StartError where topics are missing."""
     problems = await kafka_topics.check(clients, topics)
     if problems:
-        raise StartError("; ".join(problems), remedy="run `bridge topics apply`, or mend the section `topics`")
+        raise StartError("; ".join(problems), remedy=kafka_topics.remedy_of(problems))
     reader = clients.reader(max_partition_fetch_bytes=PEEK_BYTES)
     everything = [
         TopicPartition(topic, number)

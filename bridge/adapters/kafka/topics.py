@@ -24,10 +24,10 @@ _SET_ON_TOPIC = 1
 Action = Literal["create", "mend", "keep", "refuse"]
 
 
-# More partitions would send a key's next records to another partition than its former ones.
+# More partitions would send a key's next records to another partition than its former ones, and one topic that is made
+# anew alone would have offsets that the others take for those of its former records.
 _OTHER_PARTITIONS = (
-    "set topics.partitions and topics.replication_factor to what the topics have, "
-    "or stop the bridge, delete {} and run `bridge topics apply` again"
+    "set topics.partitions to what all the topics have; where one has gained some, see docs/deploying.md"
 )
 _OTHER_REPLICAS = (
     "set topics.replication_factor to what the topics have, or have Kafka move their replicas "
@@ -128,6 +128,13 @@ def problems_of(counts: Mapping[str, int], topics: Topics) -> list[str]:
     return missing + unequal
 
 
+def remedy_of(problems: Sequence[str]) -> str:
+    """What to do about these problems: `apply` makes what is missing, and never changes a number."""
+    if any("does not exist" in problem for problem in problems):
+        return "run `bridge topics apply`, or mend the section `topics`"
+    return _OTHER_PARTITIONS
+
+
 def change_of(plan: TopicPlan, state: TopicState | None, *, partitions: int, replication_factor: int) -> TopicChange:
     """What the topic needs to be as planned; `state` None: it does not exist."""
     if state is None:
@@ -138,7 +145,7 @@ def change_of(plan: TopicPlan, state: TopicState | None, *, partitions: int, rep
     )
     settings = _differences(actual=state.configs, planned=plan.configs)
     if fixed:
-        remedy = _OTHER_REPLICAS if state.partitions == partitions else _OTHER_PARTITIONS.format(plan.name)
+        remedy = _OTHER_REPLICAS if state.partitions == partitions else _OTHER_PARTITIONS
         return TopicChange(name=plan.name, action="refuse", differences=fixed + settings, remedy=remedy)
     return TopicChange(name=plan.name, action="mend" if settings else "keep", differences=settings)
 

@@ -80,7 +80,7 @@ async def verify(
     """
     problems = await kafka_topics.check(clients, topics)
     if problems:
-        raise StartError("; ".join(problems), remedy="run `bridge topics apply`, or mend the section `topics`")
+        raise StartError("; ".join(problems), remedy=kafka_topics.remedy_of(problems))
     asked = await _in_times(clients, topics, asked or Asked())
     bounds = await _Asking(clients, topics, asked).bounds()
     findings = Findings(max_offenders=asked.max_offenders)

@@ -47,6 +47,8 @@ def test_other_partitions_cannot_be_mended_and_the_remedy_says_what_to_do(partit
     assert change.action == "refuse"
     assert [difference.setting for difference in change.differences] == ["partitions", "retention.ms"]
     assert "topics.partitions" in change.remedy
+    assert "docs/deploying.md" in change.remedy
+    assert "delete" not in change.remedy, "the other topics name its offsets"
 
 
 def test_another_replication_factor_is_kafkas_to_change_and_nothing_has_to_be_deleted() -> None:
