@@ -49,6 +49,7 @@ class Line:
         """Waits until Genesys delivers here what is wanted, and until what comes can be taken: then it can."""
         await self._traffic.caught_up.wait()
         await self._traffic.until_heard()
+        self._carried.is_heard = True
         may_read = False
         while not may_read:
             # What a pause has left on the way of the former connection is read first: its close might drop it.
@@ -74,7 +75,7 @@ class Line:
         at_ms = self._shared.clock()
         if not ending.is_ours and rule_of(ending.cause).may_finish:
             self._finish(ending.cause, at_ms=at_ms)
-        lost = self._wanted.disconnect(self._carried)
+        lost = self._wanted.disconnect(self._carried, is_read_up=ending.is_read_up)
         self._shared.emit(
             SocketClosed(
                 socket=self._number,
@@ -86,7 +87,9 @@ class Line:
             )
         )
         if lost:
-            self._intake.disconnected(lost, cause=ending.cause, at_ms=at_ms)
+            # A rotation loses nothing, unless its close is never answered.
+            cause = "dropped" if ending.cause == "rotated" else ending.cause
+            self._intake.disconnected(lost, cause=cause, at_ms=at_ms)
 
     def _finish(self, cause: str, *, at_ms: int) -> None:
         if self._shared.options.on_normal_closure == "finish":

@@ -29,11 +29,15 @@ _Ours = Literal["stopped", "unwanted", "rotated"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a connection ended. `cause` is one of the reconnect table; if `is_ours`, it is why we closed it."""
+    """How a connection ended. `cause` is one of the reconnect table; if `is_ours`, it is why we closed it.
+
+    `is_read_up` if everything that Genesys had sent was read: its close frame came, behind all the others.
+    """
 
     code: int
     cause: str
     is_ours: bool
+    is_read_up: bool
     lived_s: float
     was_good: bool
 
@@ -176,6 +180,7 @@ class Traffic:
             code=int(code),
             cause=self._closed_for or cause,
             is_ours=self._closed_for is not None,
+            is_read_up=theirs is not None,
             lived_s=self._shared.monotonic() - self._opened_at_s,
             was_good=self.is_good,
         )

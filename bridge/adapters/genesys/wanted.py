@@ -59,10 +59,23 @@ class Wanted:
         self._connections.append(connection)
         return connection
 
-    def disconnect(self, connection: "Carried") -> Sequence[str]:
-        """The connection is gone. Says what it carried and is wanted, and is on no other connection."""
+    def disconnect(self, connection: "Carried", *, is_read_up: bool) -> Sequence[str]:
+        """The connection is gone; `is_read_up` if all was read that was sent there. Says of what frames may be missing.
+
+        An older connection has delivered all the time. A younger one delivers what came since it was heard: the rest is
+        what this one has brought, up to its end. What may be missing is subscribed once more where it is subscribed
+        already, because that is where a gap ends.
+        """
+        at = self._connections.index(connection)
         self._connections.remove(connection)
-        return [one for one in connection.carried() if not self._is_carried_beside(connection, one)]
+        others = self._connections[:at]
+        if is_read_up:
+            others += [other for other in self._connections[at:] if other.is_heard]
+        lost = [one for one in connection.carried() if not any(other.carries(one) for other in others)]
+        for interaction_id in lost:
+            for other in self._connections:
+                other.note(interaction_id)
+        return lost
 
     def finish(self, connection: "Carried") -> Sequence[str]:
         """Wants no longer what only this connection carried, except what was written again since; says what it was."""
@@ -81,9 +94,13 @@ class Wanted:
 
 
 class Carried:
-    """What one connection has been asked for, and what it must still be asked."""
+    """What one connection has been asked for, and what it must still be asked.
+
+    `is_heard` once Genesys has acted on what it was asked for at first: what is sent is not heard yet.
+    """
 
     def __init__(self, wanted: Wanted, interaction_ids: Iterable[str]) -> None:
+        self.is_heard = False
         self._wanted = wanted
         self._live: set[str] = set()
         self._unsent: dict[str, None] = dict.fromkeys(interaction_ids)

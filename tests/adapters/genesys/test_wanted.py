@@ -44,14 +44,44 @@ def test_changes_go_to_every_connection() -> None:
     assert send(second) == (["b", "c"], [])
 
 
-def test_what_is_on_another_connection_is_not_lost() -> None:
+def test_what_a_younger_connection_carries_is_not_lost_once_it_is_heard() -> None:
     wanted = Wanted()
     want(wanted, "a", "b")
     first, second = wanted.connect(), wanted.connect()
     send(first)
     send(second, at_most=1)
-    assert wanted.disconnect(first) == ["b"]
-    assert wanted.disconnect(second) == ["a"]
+    second.is_heard = True
+    assert wanted.disconnect(first, is_read_up=True) == ["b"]
+    assert wanted.disconnect(second, is_read_up=True) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("is_heard", "is_read_up"),
+    [
+        pytest.param(False, True, id="what came before Genesys acted on the younger one"),
+        pytest.param(True, False, id="what was on its way on the older one"),
+    ],
+)
+def test_what_may_be_missing_is_lost_and_subscribed_once_more(*, is_heard: bool, is_read_up: bool) -> None:
+    wanted = Wanted()
+    want(wanted, "a", "b")
+    first, second = wanted.connect(), wanted.connect()
+    send(first)
+    send(second)
+    second.is_heard = is_heard
+    assert sorted(wanted.disconnect(first, is_read_up=is_read_up)) == ["a", "b"]
+    subscribed, unsubscribed = send(second)
+    assert (sorted(subscribed), unsubscribed) == (["a", "b"], [])
+
+
+def test_what_an_older_connection_carries_is_not_lost_however_the_younger_one_ends() -> None:
+    wanted = Wanted()
+    want(wanted, "a")
+    first, second = wanted.connect(), wanted.connect()
+    send(first)
+    send(second)
+    assert wanted.disconnect(second, is_read_up=False) == []
+    assert send(first) == ([], [])
 
 
 def test_what_is_on_another_connection_or_written_again_does_not_finish() -> None:
@@ -117,7 +147,7 @@ def test_once_everything_is_sent_each_connection_carries_what_is_wanted(steps: l
             case ["send", number]:
                 send(connections[int(number)], at_most=2)
             case _:
-                wanted.disconnect(connections.pop(0))
+                wanted.disconnect(connections.pop(0), is_read_up=one in "ab")
                 connections.append(wanted.connect())
     for connection in connections:
         while not connection.has_all:
