@@ -45,6 +45,14 @@ class Line:
         """How many are subscribed on it."""
         return self._carried.live
 
+    async def until_read_up(self) -> None:
+        """Waits until what Genesys had sent here before the call is read, and nothing keeps what follows from it."""
+        may_read = False
+        while not may_read:
+            await self._intake.until_readable()
+            await self._traffic.until_heard()
+            may_read = self._intake.may_read
+
     async def can_take_over(self) -> bool:
         """Waits until Genesys delivers here what is wanted, and until what comes can be taken: then it can."""
         await self._traffic.caught_up.wait()

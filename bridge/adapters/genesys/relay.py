@@ -53,6 +53,8 @@ class Relay:
         async with shared.stop.breaks():
             while self._next_at_ms < line.token.to_ms:
                 await shared.sleep(max(0.0, (self._next_at_ms - shared.clock()) / 1000))
+                # Where older frames wait to be read here, newer ones of the next connection would be written first.
+                await line.until_read_up()
                 try:
                     return await self._opening.open_next(line.token)
                 except QuotaFullError as full:

@@ -1,5 +1,6 @@
 """Before its token ends a socket is replaced, without a gap, and without writing twice what both deliver."""
 
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -404,6 +405,25 @@ async def test_the_former_socket_is_not_closed_while_nothing_is_read(genesys: Ge
         await scene.bridge.until(lambda: scene.bridge.told(SocketRotated))
         assert len(scene.bridge.intake.taken) == 100
         assert scene.former.close_code == 1000
+
+
+async def test_the_next_socket_is_not_opened_while_nothing_is_read(genesys: GenesysServer) -> None:
+    """Its frames would be written before older ones that wait on the former one."""
+    async with rotating(genesys, "i-1") as (bridge, time):
+        former = await genesys.peer(0, "i-1")
+        await bridge.until(lambda: bridge.intake.told)
+        bridge.intake.pause()
+        for number in range(100):
+            former.suggest("i-1", number=number, filler="x" * 16_384)
+        await bridge.until(lambda: bridge.intake.waiting == 1)
+        time.advance(LIFE_S - BEFORE_S)
+        await bridge.until(lambda: bridge.intake.waiting == 2)
+        assert genesys.peers == [former]
+        bridge.intake.resume()
+        following = await genesys.peer(1, "i-1")
+        following.suggest("i-1", number=100)
+        await bridge.until_taken(101)
+        assert [json.loads(one.value)["number"] for one in bridge.intake.suggestions()] == list(range(101))
 
 
 async def test_changes_go_to_both_sockets_while_there_are_two(genesys: GenesysServer) -> None:
