@@ -5,7 +5,7 @@ from bridge.adapters.genesys.opening import Opened, Opening, QuotaFullError
 from bridge.adapters.genesys.relay import Relay
 from bridge.adapters.genesys.shared import Shared
 from bridge.adapters.genesys.tokens import Token
-from bridge.adapters.genesys.traffic import Ending
+from bridge.adapters.genesys.traffic import GOOD_AFTER_S, Ending
 from bridge.adapters.genesys.wanted import Wanted
 from bridge.core.errors import StartError
 from bridge.core.events.genesys import QuotaFree, QuotaFull, ReconnectScheduled, ResumeScheduled
@@ -13,8 +13,9 @@ from bridge.core.reconnect import NextTry, Streak, next_try, rule_of
 from bridge.ports import Intake
 
 _UNREADY_AFTER_FAILURES = 10
-# A server that closes in good order, again and again before anything has come, is no better than one that fails: coming
-# back at once each time subscribes everything several times a second, and uses up the client's requests.
+# A server that closes in good order, again and again within seconds, is no better than one that fails, even if it sends
+# suggestions in between: coming back at once each time subscribes everything several times a second, uses up what the
+# client may ask, and tells as many gaps.
 _CLOSED_AT_ONCE = 3
 
 
@@ -107,7 +108,7 @@ class Socket:
         await self._wait_after(self._cause_of(ending), f"the socket was closed with {ending.code}")
 
     def _cause_of(self, ending: Ending) -> str:
-        if ending.was_good or ending.cause != "closed":
+        if ending.lived_s >= GOOD_AFTER_S or ending.cause != "closed":
             self._closed_at_once = 0
             return ending.cause
         self._closed_at_once += 1

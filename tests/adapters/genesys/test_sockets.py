@@ -467,6 +467,33 @@ async def test_normal_closures_of_sockets_that_carried_nothing_become_failures(g
         assert not bridge.sockets.conditions()[0].is_ready
 
 
+async def test_normal_closures_within_seconds_are_backed_off_even_if_the_sockets_brought_suggestions(
+    genesys: GenesysServer,
+) -> None:
+    """Two replicas that throw each other out get suggestions in between, and each closure is a gap."""
+    async with running(genesys, "interaction-1") as bridge:
+        for number in range(6):
+            peer = await genesys.peer(number, "interaction-1")
+            peer.suggest("interaction-1", number=number)
+            await bridge.until_taken(number + 1)
+            peer.close(1001)
+        await bridge.until(lambda: len(bridge.told(ReconnectScheduled)) == 3)
+        assert len(bridge.told(ResumeScheduled)) == 3
+        assert [(event.cause, event.failures) for event in bridge.told(ReconnectScheduled)] == [("broken", 1)] * 3
+
+
+async def test_a_normal_closure_of_a_socket_that_has_lasted_begins_the_count_anew(genesys: GenesysServer) -> None:
+    monotonic = Monotonic(genesys.seen)
+    async with running(genesys, "interaction-1", monotonic=monotonic) as bridge:
+        for number in range(8):
+            peer = await genesys.peer(number, "interaction-1")
+            if number == 3:
+                monotonic.now_s += traffic.GOOD_AFTER_S
+            peer.close(1001)
+        await bridge.until(lambda: bridge.told(ReconnectScheduled))
+        assert len(bridge.told(ResumeScheduled)) == 7
+
+
 async def test_a_normal_closure_finishes_the_subscriptions_of_the_socket_where_the_option_says_so(
     genesys: GenesysServer,
 ) -> None:
