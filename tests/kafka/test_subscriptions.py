@@ -6,8 +6,8 @@ from pathlib import Path
 
 import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import GroupAuthorizationFailedError
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import GroupAuthorizationFailedError, OffsetOutOfRangeError
 
 from bridge.adapters.kafka.clients import Clients, Options
 from bridge.adapters.kafka.subscriptions import KafkaTable, write_missing
@@ -82,6 +82,76 @@ class FailingClients(Clients):
 
             consumer.getmany = fail_later
         return consumer
+
+
+class SteeredClients(Clients):
+    """The group's consumer hears of rebalances by hand, and once that Kafka does not have its position."""
+
+    def __init__(self, options: Options, *, topic: str) -> None:
+        super().__init__(options)
+        self._topic = topic
+        self._listener: ConsumerRebalanceListener | None = None
+        self._out_of_range: set[TopicPartition] = set()
+
+    def assign(self, *numbers: int) -> None:
+        """A rebalance ends: these are owned."""
+        assert self._listener is not None
+        self._listener.on_partitions_assigned([TopicPartition(self._topic, number) for number in numbers])
+
+    def take_away_the_position(self, number: int) -> None:
+        """The next poll says so."""
+        self._out_of_range.add(TopicPartition(self._topic, number))
+
+    def group_consumer(self, group: str) -> AIOKafkaConsumer:
+        consumer = super().group_consumer(group)
+        subscribe, getmany = consumer.subscribe, consumer.getmany
+
+        def subscribe_aside(topics: Sequence[str], *, listener: ConsumerRebalanceListener) -> None:
+            self._listener = listener
+            subscribe(topics, listener=listener)
+
+        async def fail_once(*, timeout_ms: int) -> Mapping[TopicPartition, Sequence[Record]]:
+            if self._out_of_range:
+                lost, self._out_of_range = self._out_of_range, set()
+                raise OffsetOutOfRangeError(dict.fromkeys(lost, 1))
+            fetched: Mapping[TopicPartition, Sequence[Record]] = await getmany(timeout_ms=timeout_ms)
+            return fetched
+
+        consumer.subscribe, consumer.getmany = subscribe_aside, fail_once
+        return consumer
+
+
+async def _until_read_anew(cluster: Cluster, happens: Callable[[SteeredClients], None]) -> Sequence[TableChange]:
+    """The changes from what happens on, until partition 0, which has two records, is loaded again."""
+    topic = cluster.topics.interaction_subscriptions
+    clients = SteeredClients(cluster.options, topic=topic)
+    table = _table(cluster, clients=clients, emit=lambda event: pytest.fail(f"{event}"))
+    await cluster.send(topic, b"1", b"2")
+    reading, anew = Reading(table), Reading(table)
+    await reading.until(lambda: reading.loaded == {0, 1})
+    happens(clients)
+    await anew.until(lambda: 0 in anew.loaded)
+    await table.stop()
+    return anew.changes
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    "happens",
+    [
+        pytest.param(lambda clients: (clients.assign(1), clients.assign(0, 1)), id="it is lost and gained again"),
+        pytest.param(lambda clients: clients.take_away_the_position(0), id="Kafka does not have its position any more"),
+    ],
+)
+async def test_what_begins_again_is_left_out_of_a_change_before_its_old_records_come(
+    cluster: Cluster, happens: Callable[[SteeredClients], None]
+) -> None:
+    """A table that held it as loaded would take them for new ones."""
+    lost, *gained = await _until_read_anew(cluster, happens)
+    assert lost == TableChange(owned=frozenset({1}), records=[], loaded=frozenset())
+    assert {change.owned for change in gained} == {frozenset({0, 1})}
+    assert [record.value for change in gained for record in change.records] == [b"1", b"2"]
+    assert [change.loaded for change in gained if change.loaded] == [{0}]
 
 
 @pytest.mark.broker

@@ -105,7 +105,11 @@ class KafkaTable:
 
 
 class _Reading(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
-    """What is owned, how far each partition was handed on, and which ones are not loaded yet."""
+    """What is owned, how far each partition was handed on, and which ones are not loaded yet.
+
+    A partition that begins from its start although the last change had it is left out of one change first. Else the
+    table would hold it as loaded, and take its old records for new ones.
+    """
 
     def __init__(self, topic: str, *, stuck_after_s: float) -> None:
         self._topic = topic
@@ -113,6 +117,9 @@ class _Reading(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         self._positions: dict[int, int] = {}
         self._loading: dict[int, int | None] = {}
         self._was_assigned = False
+        self._begun: set[int] = set()
+        self._told: frozenset[int] = frozenset()
+        self._held: TableChange | None = None
         self.consumer: AIOKafkaConsumer | None = None
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
@@ -125,6 +132,7 @@ class _Reading(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         gained = dict.fromkeys(partitions.keys() - self._positions.keys())
         self._loading = {number: end for number, end in {**gained, **self._loading}.items() if number in partitions}
         self._positions = {number: self._positions.get(number, 0) for number in partitions}
+        self._begun |= gained.keys()
         self._was_assigned = True
         if self.consumer is not None:
             for number, partition in partitions.items():
@@ -132,17 +140,33 @@ class _Reading(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
 
     async def next_change(self) -> TableChange | None:
         """Polls once; None if nothing has changed. Raises UnavailableError where the consumer is of no more use."""
-        if self.consumer is None:
+        change, self._held = self._held, None
+        if change is None and self.consumer is not None:
+            change = self._losing_first(await self._read(self.consumer))
+        if change is not None:
+            self._told = change.owned
+        return change
+
+    def _losing_first(self, change: TableChange | None) -> TableChange | None:
+        """The change; before it, one without what begins again."""
+        if change is None:
             return None
+        again, self._begun = self._told & self._begun, set()
+        if not again:
+            return change
+        self._held = change
+        return TableChange(owned=change.owned - again, records=[], loaded=frozenset())
+
+    async def _read(self, consumer: AIOKafkaConsumer) -> TableChange | None:
         try:
             with own_cancellations_only():
                 # A poll during a rebalance heeds no timeout of its own.
                 async with asyncio.timeout(self._stuck_after_s):
-                    fetched = await self._poll(self.consumer)
-                    loaded = await self._look_for_loaded(self.consumer)
+                    fetched = await self._poll(consumer)
+                    loaded = await self._look_for_loaded(consumer)
         except (KafkaError, OSError, TimeoutError) as error:
             raise UnavailableError("Kafka", type(error).__name__) from error
-        if not fetched and not loaded and not self._was_assigned:
+        if not (fetched or loaded or self._was_assigned or self._begun):
             return None
         self._was_assigned = False
         records = [record for batch in fetched.values() for record in batch]
@@ -154,12 +178,23 @@ class _Reading(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
                 timeout_ms=_POLL_LOADING_MS if self._loading else _POLL_MS
             )
         except OffsetOutOfRangeError as error:
-            # Records were deleted: the partition does not begin at 0.
-            await consumer.seek_to_beginning(*error.args[0])
+            await self._begin_again(consumer, error.args[0])
             return {}
         for partition, batch in fetched.items():
             self._positions[partition.partition] = batch[-1].offset + 1
         return fetched
+
+    async def _begin_again(self, consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> None:
+        """Records were deleted, or the topic was made anew: what has been read is not what stands there now."""
+        read = [partition for partition in partitions if self._positions.get(partition.partition)]
+        for partition in read:
+            self._positions[partition.partition], self._loading[partition.partition] = 0, None
+            self._begun.add(partition.partition)
+        await consumer.seek_to_beginning(*partitions)
+        if read:
+            # The end that the consumer knows without asking is that of what stood there before.
+            ends = await consumer.end_offsets(read)
+            self._loading |= {one.partition: end for one, end in ends.items() if one.partition in self._loading}
 
     async def _look_for_loaded(self, consumer: AIOKafkaConsumer) -> frozenset[int]:
         loaded = set()
