@@ -169,6 +169,9 @@ class SubscriptionTable(Protocol):
     async def changes(self) -> TableChange | None:
         """Waits for the next change; None once `stop` was called."""
 
+    def fault(self) -> str:
+        """Why it cannot be read, from a try that failed to the next one that does not; empty while it can."""
+
     async def stop(self) -> None:
         """Leaves the group."""
 

@@ -70,6 +70,8 @@ class Subscriber:
 
     def fault(self) -> str:
         """Why the table is not ready; empty where it is."""
+        if fault := self._table.fault():
+            return fault
         if self._owned is None:
             return "no partitions are assigned yet"
         return "" if self._subscriptions.is_loaded else "its partitions are being read"

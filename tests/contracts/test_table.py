@@ -121,6 +121,12 @@ class TableContract:
         await seen.until(lambda seen: 0 in seen.loaded)
         assert len(seen.of(0)) == 200
 
+    async def test_while_it_can_be_read_it_has_no_fault(self, setting: Setting) -> None:
+        seen = Seen(setting.table)
+        setting.own_all()
+        await seen.until(lambda seen: seen.loaded == {0, 1})
+        assert setting.table.fault() == ""
+
     async def test_an_empty_topic_is_loaded_too(self, setting: Setting) -> None:
         seen = Seen(setting.table)
         setting.own_all()

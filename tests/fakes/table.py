@@ -8,12 +8,13 @@ from bridge.ports import TableChange
 
 
 class FakeTable:
-    """Steer it with `own` (a rebalance) and `write` (a record of the topic, on its partition)."""
+    """Steer it with `own` (a rebalance), `write` (a record of the topic, on its partition), `fail` and `come_back`."""
 
     def __init__(self) -> None:
         self._topic: list[Record] = []
         self._owned: frozenset[int] = frozenset()
         self._waiting: asyncio.Queue[TableChange | None] = asyncio.Queue()
+        self._fault = ""
         self._is_stopped = False
 
     def own(self, *partitions: int) -> None:
@@ -28,6 +29,17 @@ class FakeTable:
         seen = [record for record in records if record.partition in self._owned]
         if seen:
             self._give(seen, loaded=frozenset())
+
+    def fail(self, fault: str) -> None:
+        """From now on the topic cannot be read."""
+        self._fault = fault
+
+    def come_back(self) -> None:
+        """It can again."""
+        self._fault = ""
+
+    def fault(self) -> str:
+        return self._fault
 
     async def changes(self) -> TableChange | None:
         if self._is_stopped and self._waiting.empty():

@@ -157,9 +157,11 @@ async def test_what_begins_again_is_left_out_of_a_change_before_its_old_records_
 @pytest.mark.broker
 async def test_a_consumer_that_fails_is_made_anew_and_goes_on_where_it_was(cluster: Cluster) -> None:
     events: list[Event] = []
+    faults: list[str] = []
 
     def emit(event: Event) -> None:
         events.append(event)
+        faults.append(table.fault())
 
     clients = FailingClients(cluster.options, polls=15)
     table = _table(cluster, clients=clients, emit=emit)
@@ -173,6 +175,8 @@ async def test_a_consumer_that_fails_is_made_anew_and_goes_on_where_it_was(clust
     assert [record.value for record in reading.records] == [b"1", b"2"]
     assert all(change.owned == {0, 1} for change in reading.changes)
     assert [type(event) for event in events] == [TableReadFailed]
+    assert faults == ["it cannot be read: GroupAuthorizationFailedError"]
+    assert table.fault() == ""
     await table.stop()
 
 

@@ -716,6 +716,16 @@ async def test_ready_once_the_table_is_read() -> None:
         assert all(condition.is_ready for condition in stage.ingress.conditions())
 
 
+async def test_not_ready_while_the_table_cannot_be_read() -> None:
+    async with Stage() as stage:
+        await stage.carry("i")
+        stage.table.fail("it cannot be read: no answer")
+        unready = [(one.name, one.reason) for one in stage.ingress.conditions() if not one.is_ready]
+        assert unready == [(TOPICS.interaction_subscriptions, "it cannot be read: no answer")]
+        stage.table.come_back()
+        assert all(condition.is_ready for condition in stage.ingress.conditions())
+
+
 # -- start and stop ----------------------------------------------------------------------------------------------------
 
 

@@ -48,6 +48,7 @@ class KafkaTable:
         self._reading = _Reading(topic, stuck_after_s=clients.options.stuck_after_s)
         self._consumer: AIOKafkaConsumer | None = None
         self._failures = 0
+        self._fault = ""
         self._is_stopping = False
         self._patience: asyncio.Timeout | None = None
 
@@ -67,6 +68,10 @@ class KafkaTable:
                 return change
         return None
 
+    def fault(self) -> str:
+        """See `ports.SubscriptionTable`."""
+        return self._fault
+
     async def stop(self) -> None:
         """Leaves the group; `changes` returns None."""
         was_stopping, self._is_stopping = self._is_stopping, True
@@ -83,13 +88,14 @@ class KafkaTable:
         except UnavailableError as error:
             await self._drop_consumer()
             self._failures += 1
+            self._fault = f"it cannot be read: {error.reason}"
             pause_s = full_jitter_s(
                 self._failures, first_s=_BACKOFF_FIRST_S, cap_s=_BACKOFF_CAP_S, chance=self._chance()
             )
             self._emit(TableReadFailed(reason=error.reason, retry_in_s=pause_s))
             await asyncio.sleep(pause_s)
             return None
-        self._failures = 0
+        self._failures, self._fault = 0, ""
         return change
 
     async def _join(self) -> None:
