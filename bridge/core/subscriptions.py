@@ -33,9 +33,9 @@ class Fault:
 class Changes:
     """What follows from a change of the table, in this order: unsubscribe, then subscribe.
 
-    `handed_over` are those that another replica carries now: no longer this one's, and not over. `taken_over`
-    are among `subscribe`: they were subscribed before this replica had them, so frames may be missing. `expired` are
-    those whose null is to be written.
+    `handed_over` are those that another replica carries now: no longer this one's, and not over. `taken_over` were
+    subscribed before this replica had them, so frames may be missing: they are among `subscribe`, or have expired
+    meanwhile. `expired` are those whose null is to be written.
     """
 
     subscribe: dict[str, Subscription] = field(default_factory=dict)
@@ -211,11 +211,11 @@ class Subscriptions:
         self._fresh -= partition.entries.keys()
         for name, entry in partition.entries.items():
             self._expires(entry)
+            if entry.is_taken_over:
+                changes.taken_over.append(name)
             # One that has expired is still an entry: `expire` takes it out, and its null is written.
             if entry.expires_at_ms > at_ms:
                 changes.subscribe[name] = entry.subscription
-                if entry.is_taken_over:
-                    changes.taken_over.append(name)
         young = [fault for fault in partition.faults.values() if fault.record.timestamp + self._ttl_ms > at_ms]
         changes.faults += young
         partition.faults.clear()

@@ -201,14 +201,16 @@ def test_expires_at_its_time_or_after_its_ttl() -> None:
     assert table.table.expire(at_ms=9_999_999) is None
 
 
-def test_one_that_had_expired_before_the_gain_is_ended_and_never_subscribed() -> None:
+def test_one_that_had_expired_before_the_gain_is_taken_over_and_ended_and_never_subscribed() -> None:
+    """It was wanted until then, and perhaps nobody had it."""
     table = Table(is_loaded=False)
     says = table.says(record("i", at_ms=NOW_MS - 100_000), loaded=ALL)
     assert not says.subscribe
-    assert not says.taken_over
+    assert says.taken_over == ["i"]
     expired = table.table.expire(at_ms=NOW_MS)
     assert expired is not None
     assert expired.expired == ["i"]
+    assert expired.ended == [ended("i", "expired")]
 
 
 def test_one_that_has_expired_when_it_is_written_is_never_subscribed() -> None:

@@ -689,6 +689,20 @@ async def test_an_expired_subscription_is_ended_for_every_reader() -> None:
         assert stage.audits("subscription_ended")[0]["reason"] == "expired"
 
 
+async def test_a_subscription_that_expired_while_nobody_had_it_has_a_gap_up_to_its_end() -> None:
+    async with Stage(subscription_ttl_s=10) as stage:
+        stage.tails.last[home("i")] = START_MS - 15_000
+        stage.table.write(subscription("i", at_ms=START_MS - 20_000))
+        stage.table.own(*ALL)
+        await stage.until(lambda: bool(stage.told(subscriptions.PartitionsAssigned)))
+        await stage.time.advance(0.25)
+        await stage.writer.until_written(AUDIT, 2)
+        (gap,) = stage.audits("reception_gap")
+        assert (gap["from"], gap["cause"]) == ("2026-01-05T09:59:45.000Z", "takeover")
+        assert gap["to"] == stage.audits("subscription_ended")[0]["timestamp"]
+        assert stage.sockets.wanted == {}
+
+
 async def test_a_record_that_is_no_subscription_is_a_dead_letter() -> None:
     async with Stage() as stage:
         stage.table.own(*ALL)
