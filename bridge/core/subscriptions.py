@@ -200,7 +200,8 @@ class Subscriptions:
         if former is not None and not former.is_finished:
             entry.is_started, entry.request_id = former.is_started, former.request_id
             entry.is_taken_over |= former.is_taken_over
-            if _asks(former.subscription) == _asks(subscription):
+            # One that has expired may never have been subscribed, if that was so when it was read.
+            if _asks(former.subscription) == _asks(subscription) and former.expires_at_ms > at_ms:
                 return  # Only its expiry has moved.
         if partition.is_loaded and entry.expires_at_ms > at_ms:
             changes.subscribe[name] = subscription

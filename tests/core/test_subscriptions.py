@@ -222,6 +222,13 @@ def test_one_that_has_expired_when_it_is_written_is_never_subscribed() -> None:
     assert expired.expired == ["i"]
 
 
+def test_one_that_had_expired_before_the_gain_is_subscribed_if_it_is_renewed_before_it_is_ended() -> None:
+    table = Table(is_loaded=False)
+    table.says(record("i", at_ms=NOW_MS - 100_000), loaded=ALL)
+    assert list(table.says(record("i")).subscribe) == ["i"]
+    assert table.table.started("i", request_id="r") == "takeover"
+
+
 def test_only_what_is_owned_and_loaded_expires() -> None:
     table = Table(is_loaded=False)
     home_of_i = frozenset({home("i")})
