@@ -105,12 +105,15 @@ def dead_frame(
     reason: str,
     size: int,
     at_ms: int,
-    key: bytes | None = None,
+    interaction_id: str | None = None,
 ) -> NewRecord:
-    """The record that sets a frame aside: its bytes as received (cut at the frame bound), `size` what it really had."""
+    """The record that sets a frame aside: its bytes as received (cut at the frame bound), `size` what it really had.
+
+    One that names an interaction has its key and its `ce_subject`.
+    """
     return NewRecord(
         topic=topic,
-        key=key,
+        key=None if interaction_id is None else interaction_id.encode(),
         value=value,
         partition=partition,
         headers=(
@@ -124,6 +127,7 @@ def dead_frame(
                 http_status=None,
                 size=size,
             ),
+            *(() if interaction_id is None else (("ce_subject", interaction_id.encode()),)),
             _NEVER_REPLAYED,
         ),
     )

@@ -95,15 +95,17 @@ class SideRecords:
         self._dead_frames = count()
 
     def dead_frame(self, frame: Unreadable, *, at_ms: int) -> NewRecord:
-        """The dead letter of a frame: it names no interaction that could be trusted, so its partitions take turns."""
+        """The dead letter of a frame; of those that name no interaction, the partitions take turns."""
+        name = frame.interaction_id
         return dead_frame(
             frame.value,
             topic=self._topics.dlq_ingress,
-            partition=next(self._dead_frames) % self._topics.partitions,
+            partition=next(self._dead_frames) % self._topics.partitions if name is None else self._partition(name),
             dlq_class=frame.dlq_class,
             reason=frame.reason,
             size=frame.size,
             at_ms=at_ms,
+            interaction_id=name,
         )
 
     def dead_subscription(self, fault: Fault) -> NewRecord:

@@ -110,6 +110,14 @@ def test_a_frame_has_no_place_but_its_real_size() -> None:
     assert not any(name.startswith("__connect.errors.topic") for name in headers)
 
 
+def test_a_frame_that_names_its_interaction_has_its_key_and_subject() -> None:
+    letter = dead_frame(
+        b"{}", topic="dlq.ingress", partition=5, dlq_class="schema", reason="r", size=2, at_ms=0, interaction_id="i-1"
+    )
+    assert letter.key == b"i-1"
+    assert dict(letter.headers)["ce_subject"] == b"i-1"
+
+
 def test_the_classes_are_the_promised_ones() -> None:
     assert CLASSES == (
         "decode",

@@ -57,6 +57,15 @@ def test_a_frame_has_no_origin_and_tells_when_it_was_received() -> None:
     assert (letter.origin, letter.headers, letter.first_at_ms, letter.is_cut) == (None, (), 777, True)
 
 
+def test_a_frame_that_names_its_interaction_is_found_by_it_and_is_a_frame_all_the_same() -> None:
+    frame = dead_frame(
+        b"{}", topic="dlq.ingress", partition=0, dlq_class="schema", reason="r", size=2, at_ms=0, interaction_id="i-1"
+    )
+    letter = letter_of(stored(frame))
+    assert Selection(interaction_id="i-1").includes(letter)
+    assert (letter.origin, letter.headers) == (None, ())
+
+
 def test_what_the_bridge_has_not_written_is_unknown() -> None:
     letter = letter_of(StoredRecord(topic="dlq.clicks", timestamp=6, headers=(("ce_id", b"x"),)))
     assert (letter.dlq_class, letter.headers, letter.added) == ("unknown", (("ce_id", b"x"),), ())

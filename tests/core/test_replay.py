@@ -53,7 +53,9 @@ def letter(**changes: Any) -> Letter:
     return letter_of(stored(dead))
 
 
-def frame(value: bytes, *, size: int | None = None, dlq_class: str = "decode") -> Letter:
+def frame(
+    value: bytes, *, size: int | None = None, dlq_class: str = "decode", interaction_id: str | None = None
+) -> Letter:
     dead = dead_frame(
         value,
         topic=TOPICS.dlq_ingress,
@@ -62,6 +64,7 @@ def frame(value: bytes, *, size: int | None = None, dlq_class: str = "decode") -
         reason="r",
         size=len(value) if size is None else size,
         at_ms=1_500,
+        interaction_id=interaction_id,
     )
     return letter_of(stored(dead))
 
@@ -156,6 +159,10 @@ def test_a_frame_that_can_be_read_now_becomes_a_raw_record(value: bytes) -> None
     assert header_of(read, "ce_time") == b"1970-01-01T00:00:01.500Z"
     assert header_of(read, "x-source") == b"a-dlq.ingress/2/7"
     assert header_of(read, "x-dlq-replay-count") == b"1"
+
+
+def test_a_frame_whose_letter_has_a_key_goes_through_the_decoder_like_all_others() -> None:
+    assert sent(frame(FRAME, dlq_class="schema", interaction_id="i-1")) == sent(frame(FRAME, dlq_class="schema"))
 
 
 def test_a_frame_that_still_cannot_be_read_stays() -> None:

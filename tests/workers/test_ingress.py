@@ -254,6 +254,14 @@ async def test_an_unreadable_frame_is_a_dead_letter_without_a_key() -> None:
     assert [event.dlq_class for event in stage.told(told.FrameSetAside)] == ["decode"]
 
 
+async def test_an_unreadable_frame_that_names_its_interaction_stands_with_its_records() -> None:
+    async with Stage() as stage:
+        broken = Unreadable(value=b"{}", dlq_class="schema", reason="r", size=2, interaction_id="i")
+        await stage.deliver(*[broken] * 2)
+        letters = await stage.writer.until_written(DLQ, 2)
+    assert [(letter.key, letter.partition) for letter in letters] == [(b"i", home("i"))] * 2
+
+
 async def test_dead_frames_are_spread_over_the_partitions() -> None:
     async with Stage() as stage:
         broken = Unreadable(value=b"", dlq_class="decode", reason="r", size=0)

@@ -47,12 +47,16 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
-    """A frame that cannot be used: a dead letter. `value` is at most the frame bound, `size` what it really had."""
+    """A frame that cannot be used: a dead letter. `value` is at most the frame bound, `size` what it really had.
+
+    `interaction_id` is for the class `schema`, where the frame names one all the same.
+    """
 
     value: bytes
     dlq_class: str
     reason: str
     size: int
+    interaction_id: str | None = None
 
 
 Received = Suggestions | Refusal | Notice | Unreadable
@@ -146,14 +150,17 @@ class Session:
         The two need not be told apart: gzip begins with 1f 8b, which is never UTF-8, and everything else must be JSON
         in UTF-8. A `Suggestions` has a value that is valid JSON in UTF-8 from end to end.
         """
+        value = b""
         try:
-            return self._read(self._json_of(data))
+            value = self._json_of(data)
+            return self._read(value)
         except MalformedError as error:
             return Unreadable(
                 value=data[: self._max_frame_bytes],
                 dlq_class=error.dlq_class,
                 reason=error.reason,
                 size=len(data),
+                interaction_id=_named_in(value) if error.dlq_class == "schema" else None,
             )
 
     def _json_of(self, data: bytes) -> bytes:
@@ -251,6 +258,11 @@ def _object_in(value: bytes) -> _AnyObject:
         raise MalformedError("decode", "the frame is no JSON in UTF-8") from error
 
 
+def _named_in(value: bytes) -> str | None:
+    frame = _typed(value, _objects)
+    return None if frame is None else _id_in(frame.interaction_id)
+
+
 def _is_array(value: msgspec.Raw) -> bool:
     return memoryview(value)[0] == ord("[")
 
@@ -268,7 +280,7 @@ def _code_in(value: msgspec.Raw) -> str:
     return "unknown" if code is None else str(code)[:_MAX_WORD]
 
 
-def _typed(value: msgspec.Raw, decoder: msgspec.json.Decoder[_V]) -> _V | None:
+def _typed(value: msgspec.Raw | bytes, decoder: msgspec.json.Decoder[_V]) -> _V | None:
     try:
         return decoder.decode(value)
     except msgspec.DecodeError:

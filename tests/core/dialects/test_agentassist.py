@@ -261,6 +261,25 @@ def test_json_of_another_shape_is_a_schema_fault(frame: bytes) -> None:
     assert (dead.dlq_class, dead.value, dead.size) == ("schema", frame, len(frame))
 
 
+@pytest.mark.parametrize(
+    ("frame", "dlq_class", "interaction_id"),
+    [
+        (b'{"interactionId":"i-1","suggestions":{}}', "schema", "i-1"),
+        (gzip.compress(b'{"interactionId":"i-1","suggestions":null}'), "schema", "i-1"),
+        (b'{"interactionId":"i-1"}', "schema", "i-1"),
+        (b'{"interactionId":"","suggestions":[]}', "schema", None),
+        (b'{"interactionId":7,"suggestions":[]}', "schema", None),
+        (b'["interactionId"]', "schema", None),
+        (b'{"interactionId":"i-1","suggestions":[', "decode", None),
+    ],
+)
+def test_a_frame_of_another_shape_tells_the_interaction_that_it_names(
+    frame: bytes, dlq_class: str, interaction_id: str | None
+) -> None:
+    dead = unreadable(frame)
+    assert (dead.dlq_class, dead.interaction_id) == (dlq_class, interaction_id)
+
+
 def test_an_interaction_id_of_256_characters_is_taken() -> None:
     interaction_id = "\u00e9" * 256
     received = Session().receive(f'{{"interactionId":"{interaction_id}","suggestions":[]}}'.encode())
