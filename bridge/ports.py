@@ -120,8 +120,11 @@ class Intake(Protocol):
     def subscribed(self, interaction_ids: Sequence[str], *, request_ids: Sequence[str], at_ms: int) -> None:
         """The subscriptions were sent on an open socket: frames may come from now on."""
 
-    def disconnected(self, interaction_ids: Sequence[str], *, cause: str, at_ms: int) -> None:
-        """The socket that carried these is gone: frames may be missed from now on."""
+    def disconnected(self, interaction_ids: Sequence[str], *, cause: str, read_to_ms: int) -> None:
+        """The connection that carried these is gone: frames may be missing that came after what was read at that time.
+
+        Another one may have brought younger frames meanwhile.
+        """
 
     def finished(self, interaction_ids: Sequence[str], *, reason: str, at_ms: int) -> None:
         """Genesys ended these for good; they are not subscribed again until they are written again."""

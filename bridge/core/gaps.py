@@ -103,10 +103,13 @@ class GapLedger:
         """The subscription was another process': whatever came since `from_ms` (None: ever) may be missing."""
         self._open.setdefault(interaction_id, (from_ms, "takeover"))
 
-    def disconnected(self, interaction_id: str, *, cause: str) -> None:
-        """The socket that carried the subscription is gone."""
+    def disconnected(self, interaction_id: str, *, cause: str, read_to_ms: int | None = None) -> None:
+        """The connection that carried the subscription is gone; the last frame was read there at `read_to_ms`.
+
+        Where another one has brought younger frames meanwhile, the gap begins before them. None: there is no other one.
+        """
         if interaction_id in self._received_to:
-            self._open.setdefault(interaction_id, (self._accounted_to(interaction_id), cause))
+            self._open.setdefault(interaction_id, (self._accounted_to(interaction_id, read_to_ms), cause))
 
     def subscribed(self, interaction_id: str, *, at_ms: int) -> None:
         """The subscription was sent: an open gap ends here."""
@@ -148,10 +151,12 @@ class GapLedger:
         self._untold.clear()
         return told
 
-    def _accounted_to(self, interaction_id: str) -> int | None:
+    def _accounted_to(self, interaction_id: str, read_to_ms: int | None) -> int | None:
         received_ms = self._received_to[interaction_id]
         if received_ms is None:
             return None
+        if read_to_ms is not None:
+            received_ms = min(received_ms, read_to_ms)
         return max(self._since[interaction_id], self._backlogs.sent_from(received_ms))
 
     def _forget(self, interaction_id: str) -> None:

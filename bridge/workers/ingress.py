@@ -174,9 +174,9 @@ class Ingress:
         """The subscriptions were sent: open gaps end, first subscriptions are told."""
         self._subscriber.subscribed(interaction_ids, request_ids=request_ids, at_ms=at_ms)
 
-    def disconnected(self, interaction_ids: Sequence[str], *, cause: str, at_ms: int) -> None:  # noqa: ARG002 - see below
-        """The socket that carried these is gone: a gap opens for each, from the last frame known, not from now."""
-        self._subscriber.disconnected(interaction_ids, cause=cause)
+    def disconnected(self, interaction_ids: Sequence[str], *, cause: str, read_to_ms: int) -> None:
+        """The connection that carried these is gone: a gap opens for each, from the last frame known, not from now."""
+        self._subscriber.disconnected(interaction_ids, cause=cause, read_to_ms=read_to_ms)
 
     def finished(self, interaction_ids: Sequence[str], *, reason: str, at_ms: int) -> None:
         """Genesys ended these: they are told, and not wanted until they are written again."""

@@ -113,10 +113,10 @@ class Subscriber:
             self._emit(SubscriptionsStarted(reason=reason, interactions=interactions))
         self.tell(at_ms=at_ms)
 
-    def disconnected(self, interaction_ids: Sequence[str], *, cause: str) -> None:
-        """The socket that carried these is gone: a gap opens for each, from the last frame known."""
+    def disconnected(self, interaction_ids: Sequence[str], *, cause: str, read_to_ms: int) -> None:
+        """The connection that carried these is gone: a gap opens for each, from the last frame known."""
         for interaction_id in interaction_ids:
-            self._gaps.disconnected(interaction_id, cause=cause)
+            self._gaps.disconnected(interaction_id, cause=cause, read_to_ms=read_to_ms)
 
     def finished(self, interaction_ids: Sequence[str], *, reason: str, at_ms: int) -> None:
         """Genesys ended these: they are told, and not wanted until they are written again."""

@@ -44,6 +44,30 @@ def test_without_a_frame_the_beginning_is_not_known() -> None:
     assert ledger.tell() == [gap("i", None, 90, "dropped")]
 
 
+def test_a_gap_begins_before_younger_frames_of_another_connection() -> None:
+    """What was on its way on the lost one may be older than they are."""
+    ledger = live("i")
+    ledger.received("i", at_ms=50)
+    ledger.received("i", at_ms=60)  # On the other one.
+    ledger.disconnected("i", cause="dropped", read_to_ms=50)
+    ledger.subscribed("i", at_ms=90)
+    assert ledger.tell() == [gap("i", 50, 90, "dropped")]
+
+
+@pytest.mark.parametrize(("read_to_ms", "from_ms"), [(70, 50), (20, 30)])
+def test_what_was_read_last_does_not_shorten_a_gap_and_does_not_reach_into_the_one_before(
+    read_to_ms: int, from_ms: int
+) -> None:
+    ledger = live("i")
+    ledger.disconnected("i", cause="dropped")
+    ledger.subscribed("i", at_ms=30)
+    ledger.tell()
+    ledger.received("i", at_ms=50)
+    ledger.disconnected("i", cause="dropped", read_to_ms=read_to_ms)
+    ledger.subscribed("i", at_ms=90)
+    assert ledger.tell() == [gap("i", from_ms, 90, "dropped")]
+
+
 def test_an_open_gap_keeps_its_beginning_and_its_cause() -> None:
     ledger = live("i")
     ledger.received("i", at_ms=50)

@@ -80,10 +80,10 @@ class FakeSockets:
                 await intake.until_readable()
             intake.take(one, at_ms=self._clock())
 
-    async def disconnect(self, *, cause: str = "dropped") -> None:
-        """The connection is gone, until `connect`."""
+    async def disconnect(self, *, cause: str = "dropped", read_to_ms: int | None = None) -> None:
+        """The connection is gone, until `connect`; the last frame was read there at `read_to_ms`, or just now."""
         self._is_connected = False
-        self._lose_all(await self._running(), cause=cause)
+        self._lose_all(await self._running(), cause=cause, read_to_ms=read_to_ms)
 
     async def connect(self) -> None:
         """The connection is back; returns once everything wanted is subscribed."""
@@ -134,12 +134,12 @@ class FakeSockets:
         self.live |= sent
         intake.subscribed(list(sent), request_ids=list(sent.values()), at_ms=self._clock())
 
-    def _lose_all(self, intake: Intake, *, cause: str) -> None:
+    def _lose_all(self, intake: Intake, *, cause: str, read_to_ms: int | None = None) -> None:
         lost: Iterable[str] = list(self.live)
         self.live.clear()
         self._unsent = dict.fromkeys(self.wanted)
         if lost:
-            intake.disconnected(list(lost), cause=cause, at_ms=self._clock())
+            intake.disconnected(list(lost), cause=cause, read_to_ms=self._clock() if read_to_ms is None else read_to_ms)
         self._tell()
 
     def _tell(self) -> None:

@@ -611,6 +611,18 @@ async def test_a_lost_connection_is_a_gap_from_the_last_frame_to_the_next_subscr
     assert next((event.cause, event.interactions) for event in stage.told(subscriptions.GapsTold)) == ("dropped", 2)
 
 
+async def test_the_gap_of_a_connection_begins_with_its_own_last_frame_where_two_were_read() -> None:
+    async with Stage() as stage:
+        await stage.carry("i")
+        for text in ("of the lost one", "of the other one"):
+            await stage.time.advance(1)
+            await stage.deliver(frame("i", text))
+        await stage.sockets.disconnect(cause="dropped", read_to_ms=START_MS + 1_000)
+        await stage.sockets.connect()
+        await stage.until(lambda: len(stage.audits("reception_gap")) == 1)
+        assert stage.audits("reception_gap")[0]["from"] == "2026-01-05T10:00:01.000Z"
+
+
 async def test_what_genesys_refuses_is_told_and_waits_until_it_is_written_again() -> None:
     async with Stage() as stage:
         await stage.carry("i", "j")

@@ -97,7 +97,7 @@ class Line:
         if lost:
             # A rotation loses nothing, unless its close is never answered.
             cause = "dropped" if ending.cause == "rotated" else ending.cause
-            self._intake.disconnected(lost, cause=cause, at_ms=at_ms)
+            self._intake.disconnected(lost, cause=cause, read_to_ms=ending.read_to_ms)
 
     def _finish(self, cause: str, *, at_ms: int) -> None:
         if self._shared.options.on_normal_closure == "finish":

@@ -31,13 +31,15 @@ _Ours = Literal["stopped", "unwanted", "rotated"]
 class Ending:
     """How a connection ended. `cause` is one of the reconnect table; if `is_ours`, it is why we closed it.
 
-    `is_read_up` if everything that Genesys had sent was read: its close frame came, behind all the others.
+    `is_read_up` if everything that Genesys had sent was read: its close frame came, behind all the others. `read_to_ms`
+    is when the last frame was read, or else when it was opened.
     """
 
     code: int
     cause: str
     is_ours: bool
     is_read_up: bool
+    read_to_ms: int
     lived_s: float
     was_good: bool
 
@@ -73,6 +75,7 @@ class Traffic:
         self._counts = Counts(number=number, clock=shared.clock, emit=shared.emit)
         self._opened_at_s = shared.monotonic()
         self._frames = 0
+        self._read_to_ms = shared.clock()
         self._suggestions_seen = False
         self._is_good_told = False
         self._is_paused = False
@@ -126,6 +129,7 @@ class Traffic:
                 at_ms = clock()
                 received = receive(data)
                 self._frames += 1
+                self._read_to_ms = at_ms
                 if windows and self._is_copy(received):
                     continue
                 take(received, at_ms=at_ms)
@@ -181,6 +185,7 @@ class Traffic:
             cause=self._closed_for or cause,
             is_ours=self._closed_for is not None,
             is_read_up=theirs is not None,
+            read_to_ms=self._read_to_ms,
             lived_s=self._shared.monotonic() - self._opened_at_s,
             was_good=self.is_good,
         )

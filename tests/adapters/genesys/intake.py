@@ -17,11 +17,12 @@ class Told(NamedTuple):
 
 
 class RecordingIntake:
-    """`taken` has what was read, `told` what happened to the subscriptions."""
+    """`taken` has what was read, `told` what happened to the subscriptions; `read_to_ms` is of lost connections."""
 
     def __init__(self, seen: Seen) -> None:
         self.taken: list[Received] = []
         self.told: list[Told] = []
+        self.read_to_ms: list[int] = []
         self._seen = seen
         self._readable = asyncio.Event()
         self._readable.set()
@@ -56,7 +57,8 @@ class RecordingIntake:
     def subscribed(self, interaction_ids: Sequence[str], *, request_ids: Sequence[str], at_ms: int) -> None:
         self._tell("subscribed", interaction_ids, request_ids)
 
-    def disconnected(self, interaction_ids: Sequence[str], *, cause: str, at_ms: int) -> None:
+    def disconnected(self, interaction_ids: Sequence[str], *, cause: str, read_to_ms: int) -> None:
+        self.read_to_ms.append(read_to_ms)
         self._tell("disconnected", interaction_ids, [cause] * len(interaction_ids))
 
     def finished(self, interaction_ids: Sequence[str], *, reason: str, at_ms: int) -> None:

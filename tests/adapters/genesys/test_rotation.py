@@ -331,6 +331,20 @@ async def test_where_the_former_socket_is_lost_what_was_on_its_way_is_a_gap(gene
         assert len(genesys.peers) == 2
 
 
+async def test_the_gap_of_a_former_socket_begins_with_what_was_read_there_last(genesys: GenesysServer) -> None:
+    """What was on its way there may be older than what the next one has brought."""
+    async with overlap(genesys, "i-1") as scene:
+        scene.former.suggest("i-1", number=1)
+        await scene.bridge.until_taken(1)
+        read_to_ms = scene.time.clock()
+        scene.time.advance(1)
+        scene.following.suggest("i-1", number=2)
+        await scene.bridge.until_taken(2)
+        scene.former.drop()
+        await scene.bridge.until(lambda: scene.bridge.told(SocketClosed))
+        assert scene.bridge.intake.read_to_ms == [read_to_ms]
+
+
 async def test_a_close_of_the_former_socket_that_is_never_answered_is_a_gap(genesys: GenesysServer) -> None:
     async with overlap(genesys, "i-1") as scene:
         scene.former.is_mute = True
