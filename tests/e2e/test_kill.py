@@ -100,10 +100,13 @@ async def test_a_ranker_that_stood_still_for_longer_than_its_session_does_not_di
     await traffic.check()
 
 
-async def test_a_ranker_that_stood_still_inside_a_transaction_is_fenced_when_it_wakes(
+async def test_a_ranker_that_stood_still_inside_a_transaction_cannot_commit_it_when_it_wakes(
     traffic: Traffic, environment: dict[str, str]
 ) -> None:
-    """Its records are on the topics and its transaction is open: the heir has ended it, and it may not commit it."""
+    """Its records are on the topics and its transaction is open: the heir has ended it.
+
+    It hears of it from Kafka's refusal (`number_fenced`), or first from its heartbeat that it is no member any more.
+    """
     zombie, heir = await _stand_still_and_share_again(
         traffic,
         environment,
@@ -113,8 +116,7 @@ async def test_a_ranker_that_stood_still_inside_a_transaction_is_fenced_when_it_
         BRIDGE_KAFKA__TRANSACTION_TIMEOUT_MS="50000",
     )
     assert heir.told("number_fenced") == []
-    assert 1 <= len(zombie.told("number_fenced")) <= PARTITIONS // 2
-    assert zombie.told("transaction_failed", cause="fenced") != []
+    assert len(zombie.told("number_fenced")) <= PARTITIONS // 2
     await traffic.check()
     topics = traffic.cluster.topics
     # To which of both it had written by then is not said.
