@@ -111,9 +111,10 @@ def dead_frame(
 
     One that names an interaction has its key and its `ce_subject`.
     """
+    key = None if interaction_id is None else interaction_id.encode()
     return NewRecord(
         topic=topic,
-        key=None if interaction_id is None else interaction_id.encode(),
+        key=key,
         value=value,
         partition=partition,
         headers=(
@@ -127,7 +128,7 @@ def dead_frame(
                 http_status=None,
                 size=size,
             ),
-            *(() if interaction_id is None else (("ce_subject", interaction_id.encode()),)),
+            *(() if key is None else (("ce_subject", key),)),
             _NEVER_REPLAYED,
         ),
     )
